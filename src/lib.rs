@@ -1,1 +1,4 @@
+pub mod config;
 pub mod model;
+pub mod signal;
+pub mod sources;
