@@ -1,4 +1,7 @@
 pub mod config;
+pub mod core;
+pub mod findings;
+pub mod inventory;
 pub mod model;
 pub mod signal;
 pub mod sources;

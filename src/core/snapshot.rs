@@ -1,0 +1,183 @@
+//! What the core knows at one moment, for exporters to read.
+//!
+//! Flows in: the core's state. Flows out: plain values; an exporter holds no reference into the core.
+
+use crate::{
+    findings::Finding,
+    model::{Bytes, Cause, Limit, Moment, Scope},
+    signal::{CpuThrottling, MemorySplit, NodeFacts, PidsUse, Pressure, SourceName, SourceState},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The state of everything at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The facts of this node; `None` before the first signal.
+    pub facts: Option<NodeFacts>,
+    /// The moment of the latest signal.
+    pub at: Option<Moment>,
+    /// Findings, open ones first, the latest first.
+    pub findings: Vec<Finding>,
+    /// The health of each source.
+    pub sources: Vec<SourceHealth>,
+    /// Counters of this boot; they survive restarts of the agent.
+    pub counters: Counters,
+    /// Living containers of this node.
+    pub containers: Vec<ContainerFigures>,
+    /// Workloads with pods on this node.
+    pub workloads: Vec<WorkloadFigures>,
+    /// OOM kills that `/proc/vmstat` counts and nothing explains; `None` where the kernel does not count.
+    pub unexplained_oom_kills: Option<u64>,
+    /// How full each bounded store is.
+    pub fill: Vec<Fill>,
+}
+
+/// The health of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceHealth {
+    /// Which source.
+    pub source: SourceName,
+    /// Its state.
+    pub state: SourceState,
+    /// What it reads and how, or why it cannot.
+    pub detail: String,
+    /// Records or samples read.
+    pub records: u64,
+    /// Records lost.
+    pub lost: u64,
+    /// When the latest record was read.
+    pub last_record: Option<Timestamp>,
+}
+
+/// Everything that is counted. A key that may happen is there from the beginning, with zero.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counters {
+    /// OOM kills by cause and scope: one for each event, however many processes a group kill took.
+    pub oom_kills: Vec<(Cause, Scope, u64)>,
+    /// OOM kills by workload and container.
+    pub workload_oom_kills: BTreeMap<ContainerKey, BTreeMap<Cause, u64>>,
+    /// OOM kills of a service outside of pods, or of a host process, by unit (a closed set, else `other`).
+    pub host_oom_kills: BTreeMap<String, u64>,
+    /// Ends of container instances by workload, container and cause.
+    pub terminations: BTreeMap<ContainerKey, BTreeMap<Cause, u64>>,
+    /// Ends that happened (the attempt number says so) but that no status described.
+    pub terminations_unobserved: u64,
+    /// Times a container's attempt number went backwards.
+    pub restart_counter_resets: u64,
+    /// Findings opened by cause.
+    pub findings_opened: BTreeMap<Cause, u64>,
+    /// Kernel-looking records that user space wrote (facility other than 0).
+    pub spoofed_records: u64,
+    /// Kernel log records that could not be decoded.
+    pub malformed_records: u64,
+    /// OOM dumps that the kernel's rate limit suppressed.
+    pub dumps_suppressed: u64,
+    /// OOM kills that could not be joined to a container, by why.
+    pub unattributed: BTreeMap<String, u64>,
+    /// OOM kills of pods that another kubelet on this kernel runs.
+    pub foreign_oom_kills: u64,
+    /// Kills that the kernel's log and the counters both told.
+    pub kills_both_saw: u64,
+    /// Kills that only the kernel's log told.
+    pub kills_only_log: u64,
+    /// Kills that only a cgroup's counter told.
+    pub kills_only_counter: u64,
+    /// Workload series given up because there were too many.
+    pub series_overflow: u64,
+}
+
+/// The labels of a per-container counter: no pod name, so that they outlive pods.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct ContainerKey {
+    /// Namespace, empty where not known.
+    pub namespace: String,
+    /// Kind of the workload, empty where not known.
+    pub workload_kind: String,
+    /// Name of the workload, empty where not known.
+    pub workload: String,
+    /// Name of the container, empty where not known.
+    pub container: String,
+}
+
+/// As a JSON object's key: the four labels, none of which can hold a slash, joined by slashes.
+impl From<ContainerKey> for String {
+    fn from(key: ContainerKey) -> Self {
+        [key.namespace, key.workload_kind, key.workload, key.container].join("/")
+    }
+}
+
+impl TryFrom<String> for ContainerKey {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.split('/').collect::<Vec<_>>().as_slice() {
+            [namespace, kind, workload, container] => Ok(Self {
+                namespace: (*namespace).into(),
+                workload_kind: (*kind).into(),
+                workload: (*workload).into(),
+                container: (*container).into(),
+            }),
+            _ => Err(format!("`{text}` is not namespace/kind/workload/container")),
+        }
+    }
+}
+
+/// The memory, CPU and pids of one living container.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ContainerFigures {
+    /// Namespace, empty where not known.
+    pub namespace: String,
+    /// Pod, its uid where the name is not known.
+    pub pod: String,
+    /// Container, its id's first digits where the name is not known.
+    pub container: String,
+    /// The limit that holds it: its own, else its pod's.
+    pub limit: Option<Limit>,
+    /// Charge of its cgroup.
+    pub usage: Option<Bytes>,
+    /// Highest charge.
+    pub peak: Option<Bytes>,
+    /// What the charge consists of.
+    pub split: Option<MemorySplit>,
+    /// Swap.
+    pub swap: Option<Bytes>,
+    /// VmRSS of its processes together.
+    pub rss: Option<Bytes>,
+    /// Time in which some task waited for memory.
+    pub memory_pressure: Option<Pressure>,
+    /// CPU throttling.
+    pub cpu: Option<CpuThrottling>,
+    /// Tasks.
+    pub pids: Option<PidsUse>,
+}
+
+/// The pods of one workload on this node, over the last hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadFigures {
+    /// Namespace.
+    pub namespace: String,
+    /// Kind.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// Pods on this node now or in the last hour.
+    pub pods: u64,
+    /// Of these, pods of which a container crashed in the last hour.
+    pub crashed_pods: u64,
+    /// Containers that are crash-looping now.
+    pub crash_looping: u64,
+}
+
+/// How full a bounded store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// Which store.
+    pub store: &'static str,
+    /// Entries in it.
+    pub used: usize,
+    /// Entries it may have.
+    pub capacity: usize,
+}

@@ -1,0 +1,110 @@
+//! One pod of this node, as far as its sources have told.
+
+use super::{Workload, container::complete};
+use crate::{
+    model::{BootTime, Bytes, ContainerId, PodUid},
+    signal::{CgroupSample, ContainerKind, PodRecord},
+};
+use std::collections::BTreeMap;
+
+/// One pod.
+#[derive(Debug, Clone)]
+pub struct Pod {
+    /// Its uid in the kubelet's form.
+    pub uid: PodUid,
+    /// Namespace, once known.
+    pub namespace: Option<String>,
+    /// Name, once known.
+    pub name: Option<String>,
+    /// The workload that owns it, once the API server has told.
+    pub workload: Option<Workload>,
+    /// `Guaranteed`, `Burstable` or `BestEffort`.
+    pub qos: Option<String>,
+    /// Its containers by name.
+    pub containers: BTreeMap<String, PodContainer>,
+    /// The pod's own memory limit.
+    pub memory_limit: Option<Bytes>,
+    /// The path of its cgroup.
+    pub cgroup: Option<String>,
+    /// The latest figures of its cgroup.
+    pub sample: Option<Box<CgroupSample>>,
+    /// Whether the API server or the kubelet's log directory has named it: it is this node's own.
+    pub named: bool,
+    /// When it ended.
+    pub gone: Option<BootTime>,
+}
+
+/// What is known of a container across its lives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodContainer {
+    /// Which list of the spec.
+    pub kind: ContainerKind,
+    /// `resources.limits.memory`.
+    pub memory_limit: Option<Bytes>,
+    /// `resources.requests.memory`.
+    pub memory_request: Option<Bytes>,
+    /// The newest instance.
+    pub id: Option<ContainerId>,
+    /// The newest instance's attempt number.
+    pub attempt: Option<u32>,
+}
+
+impl Pod {
+    /// A pod of which only its uid is known.
+    pub fn new(uid: PodUid) -> Self {
+        Self {
+            uid,
+            namespace: None,
+            name: None,
+            workload: None,
+            qos: None,
+            containers: BTreeMap::new(),
+            memory_limit: None,
+            cgroup: None,
+            sample: None,
+            named: false,
+            gone: None,
+        }
+    }
+
+    /// The uid that the kubelet, the cgroups and the log directory use for this pod.
+    pub fn kubelet_uid(record: &PodRecord) -> Option<PodUid> {
+        PodUid::parse(record.static_hash.as_deref().unwrap_or(&record.uid))
+    }
+
+    /// Takes in what the API server says.
+    pub fn told(&mut self, record: &PodRecord, node: &str) {
+        self.namespace = Some(record.namespace.clone());
+        self.name = Some(record.name.clone());
+        self.workload = Some(Workload::of(record, node));
+        self.qos.clone_from(&record.qos);
+        self.memory_limit = record.memory_limit;
+        self.named = true;
+        for container in &record.containers {
+            let known = self.containers.entry(container.name.clone()).or_default();
+            known.kind = container.kind;
+            known.memory_limit = container.memory_limit;
+            known.memory_request = container.memory_request;
+            known.attempt = container.restart_count.or(known.attempt);
+            known.id = container.container_id.as_deref().and_then(ContainerId::parse_status).or(known.id.take());
+        }
+    }
+
+    /// Takes in figures of the pod's cgroup.
+    pub fn sampled(&mut self, sample: &CgroupSample) {
+        self.gone = None;
+        self.cgroup.get_or_insert_with(|| sample.path.clone());
+        match &mut self.sample {
+            Some(known) => complete(known, sample),
+            None => self.sample = Some(Box::new(sample.clone())),
+        }
+    }
+
+    /// `namespace/name`, or the uid of a pod without a known name.
+    pub fn label(&self) -> String {
+        match (&self.namespace, &self.name) {
+            (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
+            _ => self.uid.to_string(),
+        }
+    }
+}
