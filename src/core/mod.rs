@@ -1,5 +1,261 @@
 //! The core: signals in, effects out.
+//!
+//! One task owns a [`Core`] and feeds it every [`Signal`] in order. It is pure and synchronous: no
+//! I/O, no clock, no global state. Time comes with the signals, so that a recording gives the same
+//! findings each time.
+//!
+//! ```text
+//! Signal ─▶ kernel_log ─▶ oom_cases ─┐
+//!        ─▶ inventory ───────────────┼─▶ diagnosis ─▶ findings ─▶ Effect, Snapshot
+//!        ─▶ kill_ledger, vmstat ─────┘
+//! ```
 
+mod checkpoint;
+mod effect;
+mod figures;
+mod health;
+mod kernel_log;
+mod oom_telling;
 mod snapshot;
 
+pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
+pub use effect::Effect;
+pub use kernel_log::Resume;
 pub use snapshot::{ContainerFigures, ContainerKey, Counters, Fill, Snapshot, SourceHealth, WorkloadFigures};
+
+use crate::{
+    diagnosis::{kill_ledger::KillLedger, oom_cases::OomCases, vmstat::VmstatCheck},
+    findings::FindingStore,
+    inventory::Inventory,
+    model::{BootTime, CgroupPlace, Moment},
+    parse::oom::OomNews,
+    signal::{Body, CgroupSample, KernelLine, NodeFacts, NodeSample, PodUpdate, ProcessesSample, Signal, SourceName},
+};
+use health::Health;
+use kernel_log::KernelLog;
+use std::collections::VecDeque;
+
+/// What has no deadline of its own is looked after once in this many microseconds.
+const HOUSEKEEPING_MICROS: u64 = 1_000_000;
+
+/// Kills remembered as counted: more than can lie between two checkpoints.
+const REMEMBERED_KILLS: usize = 1024;
+
+/// The core.
+#[derive(Debug, Default)]
+pub struct Core {
+    facts: Option<NodeFacts>,
+    started: BootTime,
+    now: Option<Moment>,
+    health: Health,
+    kernel_log: KernelLog,
+    inventory: Inventory,
+    oom_cases: OomCases,
+    ledger: KillLedger,
+    vmstat: VmstatCheck,
+    findings: FindingStore,
+    counters: Counters,
+    counted: VecDeque<String>,
+    restored: Option<Checkpoint>,
+    housekeeping: BootTime,
+    effects: Vec<Effect>,
+}
+
+impl Core {
+    /// A core that knows nothing yet.
+    pub fn new() -> Self {
+        let mut core = Self::default();
+        core.counters.create_zeros();
+        core
+    }
+
+    /// A core that goes on where an earlier run of the agent stopped, if the node has not been
+    /// restarted since: that is known when the first signal tells the boot.
+    pub fn restore(checkpoint: Checkpoint) -> Self {
+        Self { restored: Some(checkpoint), ..Self::new() }
+    }
+
+    /// Takes in one signal.
+    pub fn apply(&mut self, signal: Signal) -> Vec<Effect> {
+        let Signal { at, body } = signal;
+        let now = self.now.map_or(at, |now| now.max(at));
+        self.now = Some(now);
+        match body {
+            Body::Node(facts) => self.node(facts, at),
+            Body::Source(report) => {
+                self.health.reported(&report);
+            }
+            Body::Gap(gap) => {
+                self.health.lost(gap.source, gap.lost.unwrap_or(1));
+                if gap.source == SourceName::KernelLog {
+                    self.kernel_log.gap();
+                }
+            }
+            Body::Kernel(line) => self.kernel(&line, at),
+            Body::Cgroup(sample) => self.cgroup(&sample, at),
+            Body::CgroupGone { path } => self.cgroup_gone(&path, at),
+            Body::Processes(read) => self.processes(&read, at),
+            Body::NodeMemory(sample) => self.node_memory(&sample, at),
+            Body::Pods(update) => self.pods(&update, at),
+            Body::Tick => {}
+        }
+        if self.due().is_none_or(|due| now.boot >= due) {
+            self.advance(now);
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When the core next wants a [`Body::Tick`] if nothing else happens.
+    pub fn due(&self) -> Option<BootTime> {
+        [Some(self.housekeeping), self.oom_cases.due()].into_iter().flatten().min()
+    }
+
+    /// Ends a recording or a run: what is still waiting is told as far as it is known.
+    pub fn finish(&mut self) -> Vec<Effect> {
+        let Some(now) = self.now else { return Vec::new() };
+        for news in self.kernel_log.flush() {
+            self.oom_news(news, now);
+        }
+        /// Longer than anything waits.
+        const EVERYTHING_IS_DUE_SECONDS: u64 = 60;
+        let end = now.at_boot_time(now.boot.plus_seconds(EVERYTHING_IS_DUE_SECONDS));
+        self.advance(end);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// What a restart must not lose; `None` before the boot is known.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        Some(Checkpoint {
+            version: checkpoint::VERSION,
+            boot_id: self.facts.as_ref()?.boot_id.clone(),
+            kernel_log: self.kernel_log.position(self.oom_cases.oldest_record()),
+            findings: self.findings.clone(),
+            counters: self.counters.clone(),
+            counted: self.counted.clone(),
+            baselines: self.ledger.baselines().clone(),
+            vmstat: self.vmstat.clone(),
+        })
+    }
+
+    fn node(&mut self, facts: NodeFacts, at: Moment) {
+        self.started = at.boot;
+        self.inventory.set_facts(&facts);
+        if let Some(checkpoint) = self.restored.take().filter(|checkpoint| checkpoint.fits(&facts.boot_id)) {
+            self.kernel_log.resume(checkpoint.kernel_log);
+            self.findings = checkpoint.findings;
+            self.counters = checkpoint.counters;
+            self.counters.create_zeros();
+            self.counted = checkpoint.counted;
+            self.ledger = KillLedger::restore(checkpoint.baselines);
+            self.vmstat = checkpoint.vmstat;
+        }
+        self.facts = Some(facts);
+    }
+
+    fn kernel(&mut self, line: &KernelLine, at: Moment) {
+        self.health.record(SourceName::KernelLog, at);
+        let read = self.kernel_log.read(line, at);
+        self.health.lost(SourceName::KernelLog, read.lost);
+        self.counters.spoofed_records += u64::from(read.spoofed);
+        self.counters.malformed_records += u64::from(read.malformed);
+        for news in read.news {
+            self.oom_news(news, at);
+        }
+    }
+
+    fn oom_news(&mut self, news: OomNews, at: Moment) {
+        match news {
+            OomNews::Event(event) => {
+                let news = self.oom_cases.open(*event, at, &self.inventory);
+                self.tell(news);
+            }
+            OomNews::Amended(event) => {
+                let news = self.oom_cases.amend(*event, &self.inventory);
+                self.tell(news);
+            }
+            OomNews::DumpsSuppressed { dumps, .. } => self.counters.dumps_suppressed += dumps,
+            OomNews::NothingKilled(_) => self.counters.oom_without_kill += 1,
+        }
+    }
+
+    fn cgroup(&mut self, sample: &CgroupSample, at: Moment) {
+        self.health.record(SourceName::Cgroups, at);
+        let place = CgroupPlace::of(&sample.path);
+        self.inventory.sampled(at.boot, &place, sample);
+        self.counters.kills_both_saw += self.ledger.counted(&place, sample, at.boot, self.started);
+        self.container_changed(&place);
+    }
+
+    fn cgroup_gone(&mut self, path: &str, at: Moment) {
+        let place = CgroupPlace::of(path);
+        self.inventory.cgroup_gone(at.boot, &place, path);
+        self.ledger.gone(path);
+        self.container_changed(&place);
+    }
+
+    fn processes(&mut self, read: &ProcessesSample, at: Moment) {
+        self.health.record(SourceName::Processes, at);
+        let place = CgroupPlace::of(&read.cgroup);
+        self.inventory.processes_read(at.boot, &place, read);
+        self.container_changed(&place);
+    }
+
+    fn container_changed(&mut self, place: &CgroupPlace) {
+        if let Some(id) = place.container().filter(|_| !self.oom_cases.is_empty()) {
+            let news = self.oom_cases.container_changed(id, &self.inventory);
+            self.tell(news);
+        }
+    }
+
+    fn node_memory(&mut self, sample: &NodeSample, at: Moment) {
+        self.health.record(SourceName::NodeMemory, at);
+        if let Some(kills) = sample.oom_kill {
+            self.vmstat.counted(at.boot, kills);
+        }
+    }
+
+    fn pods(&mut self, update: &PodUpdate, at: Moment) {
+        match update {
+            PodUpdate::Listed(list) => {
+                self.health.record(SourceName::Pods, at);
+                let present: Vec<_> = list.pods.iter().filter_map(|pod| self.inventory.pod_told(at.boot, pod)).collect();
+                self.inventory.pods_listed(at.boot, &present);
+            }
+            PodUpdate::Changed { pod, deleted } => {
+                self.health.record(SourceName::Pods, at);
+                if let Some(uid) = self.inventory.pod_told(at.boot, pod).filter(|_| *deleted) {
+                    self.inventory.pod_deleted(at.boot, &uid);
+                }
+            }
+            PodUpdate::Directory { namespace, name, uid, containers } => {
+                self.health.record(SourceName::PodLogs, at);
+                self.inventory.directory_seen(namespace, name, uid, containers);
+            }
+        }
+    }
+
+    fn advance(&mut self, now: Moment) {
+        for news in self.kernel_log.advance(now.boot) {
+            self.oom_news(news, now);
+        }
+        let news = self.oom_cases.advance(now.boot, &self.inventory, &self.ledger);
+        self.tell(news);
+        if now.boot < self.housekeeping {
+            return;
+        }
+        self.housekeeping = BootTime(now.boot.0.saturating_add(HOUSEKEEPING_MICROS));
+        let settled = self.ledger.settle(now.boot);
+        self.counters.kills_only_log += settled.only_log;
+        for kill in settled.only_counter {
+            self.tell_counted(&kill, now);
+        }
+        self.vmstat.settle(now.boot, self.kernel_log.is_whole());
+        self.inventory.advance(now.boot);
+        for finding in self.findings.advance(now.boot) {
+            self.effects.push(Effect::Finding { change: crate::findings::Change::Resolved, finding: Box::new(finding) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

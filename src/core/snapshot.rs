@@ -75,6 +75,8 @@ pub struct Counters {
     pub malformed_records: u64,
     /// OOM dumps that the kernel's rate limit suppressed.
     pub dumps_suppressed: u64,
+    /// OOM killer runs that killed nothing: no process could be killed, or the victim was about to exit.
+    pub oom_without_kill: u64,
     /// OOM kills that could not be joined to a container, by why.
     pub unattributed: BTreeMap<String, u64>,
     /// OOM kills of pods that another kubelet on this kernel runs.

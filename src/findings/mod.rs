@@ -8,4 +8,4 @@ mod finding;
 mod store;
 
 pub use finding::{CrashLoop, Evidence, EvidenceSource, Finding, FindingId, FindingState, Life, Memory, Subject};
-pub use store::{Change, FindingStore, Occurrence, OccurrenceId, Topic};
+pub use store::{Change, FindingStore, MAX_FINDINGS, Occurrence, OccurrenceId, Topic};

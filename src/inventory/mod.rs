@@ -17,8 +17,8 @@ pub use workload::Workload;
 
 use crate::{
     findings::Subject,
-    model::{BootTime, CgroupPlace, ContainerId, Pid, PodUid},
-    signal::{CgroupSample, ContainerKind, PodRecord, ProcessesSample},
+    model::{BootTime, Bytes, CgroupPlace, ContainerId, Pid, PodUid},
+    signal::{CgroupSample, ContainerKind, NodeFacts, PodRecord, ProcessesSample},
 };
 use std::collections::HashMap;
 
@@ -40,6 +40,8 @@ const PID_TRUSTED_SECONDS: u64 = 90;
 #[derive(Debug, Default)]
 pub struct Inventory {
     node: String,
+    page_size: u64,
+    memory_total: Option<Bytes>,
     pods: HashMap<PodUid, Pod>,
     containers: HashMap<ContainerId, ContainerInstance>,
     names: HashMap<ContainerId, ContainerName>,
@@ -67,9 +69,21 @@ pub enum Belonging {
 }
 
 impl Inventory {
-    /// Sets the node's name, which static pods carry in theirs.
-    pub fn set_node(&mut self, node: &str) {
-        self.node = node.to_owned();
+    /// Takes in the facts of this node.
+    pub fn set_facts(&mut self, facts: &NodeFacts) {
+        self.node = facts.node.clone();
+        self.page_size = facts.page_size;
+        self.memory_total = facts.memory_total;
+    }
+
+    /// Bytes in a memory page.
+    pub fn page_size(&self) -> u64 {
+        self.page_size
+    }
+
+    /// Memory of the whole machine.
+    pub fn memory_total(&self) -> Option<Bytes> {
+        self.memory_total
     }
 
     /// Takes in figures of a cgroup.

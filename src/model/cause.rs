@@ -36,6 +36,7 @@ words! {
         OomChildProcess = "oom_child_process": "The kernel killed a process of a container whose first process lived on: nothing restarted, Kubernetes shows nothing.",
         OomUserspace = "oom_userspace": "A memory watcher in user space (systemd-oomd, earlyoom and their kind) killed a process.",
         OomManual = "oom_manual": "Someone asked the kernel for an OOM kill by hand (SysRq-f); not memory pressure.",
+        OomUnattributed = "oom_unattributed": "The kernel killed a process for lack of memory; nothing that is left says whose memory ran out.",
         LivenessProbe = "liveness_probe": "The kubelet killed the container because its liveness probe failed.",
         StartupProbe = "startup_probe": "The kubelet killed the container because its startup probe never succeeded.",
         EvictedMemory = "evicted_memory": "The kubelet evicted the pod because the node ran short of memory.",

@@ -1,0 +1,45 @@
+//! What survives a restart of the agent on the same boot: positions, findings, counters.
+//!
+//! Positions and counts are written together, so that records read again after a restart are told
+//! again and counted once.
+
+use super::{Counters, kernel_log::Resume};
+use crate::{
+    diagnosis::{kill_ledger::Baseline, vmstat::VmstatCheck},
+    findings::FindingStore,
+    model::BootId,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Version of the checkpoint's form. One of another version is ignored: it is a cache of what the
+/// node still says, not an archive.
+pub const VERSION: u32 = 1;
+
+/// The durable state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The boot it belongs to; on another boot it is void.
+    pub boot_id: BootId,
+    /// Where reading the kernel's log goes on.
+    pub kernel_log: Resume,
+    /// Findings.
+    pub findings: FindingStore,
+    /// Counters.
+    pub counters: Counters,
+    /// Kills already counted, the latest ones.
+    pub counted: VecDeque<String>,
+    /// Kill counters of cgroups when last read.
+    pub baselines: BTreeMap<String, Baseline>,
+    /// The sum check.
+    pub vmstat: VmstatCheck,
+}
+
+impl Checkpoint {
+    /// Whether it may be used on this boot.
+    pub fn fits(&self, boot: &BootId) -> bool {
+        self.version == VERSION && self.boot_id == *boot
+    }
+}

@@ -1,0 +1,66 @@
+//! Builds the [`Snapshot`] that exporters read.
+
+use super::{ContainerFigures, Core, Fill, Snapshot};
+use crate::{
+    diagnosis::oom_cases::MAX_CASES,
+    findings::MAX_FINDINGS,
+    inventory::{Belonging, ContainerInstance, MAX_CONTAINERS, MAX_PODS},
+    model::Limit,
+};
+
+impl Core {
+    /// The state of everything now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            facts: self.facts.clone(),
+            at: self.now,
+            findings: self.findings.list().into_iter().cloned().collect(),
+            sources: self.health.list(),
+            counters: self.counters.clone(),
+            containers: self.container_figures(),
+            workloads: Vec::new(),
+            unexplained_oom_kills: self.vmstat.unexplained(),
+            fill: self.fill(),
+        }
+    }
+
+    fn container_figures(&self) -> Vec<ContainerFigures> {
+        let own = |instance: &&ContainerInstance| {
+            instance.gone.is_none() && instance.pod.as_ref().is_some_and(|pod| self.inventory.belonging(pod) == Belonging::Own)
+        };
+        let mut figures: Vec<_> = self.inventory.containers().filter(own).map(|instance| self.figures_of(instance)).collect();
+        figures.sort_by(|a, b| (&a.namespace, &a.pod, &a.container).cmp(&(&b.namespace, &b.pod, &b.container)));
+        figures
+    }
+
+    fn figures_of(&self, instance: &ContainerInstance) -> ContainerFigures {
+        let subject = self.inventory.subject(instance.pod.as_ref(), Some(&instance.id));
+        let pod = instance.pod.as_ref();
+        let sample = instance.sample.as_deref();
+        let own_limit = sample.and_then(|sample| sample.limit);
+        let pod_limit = || pod.and_then(|pod| self.inventory.pod(pod))?.sample.as_ref()?.limit;
+        ContainerFigures {
+            namespace: subject.namespace.unwrap_or_default(),
+            pod: subject.pod.or(pod.map(ToString::to_string)).unwrap_or_default(),
+            container: subject.container.unwrap_or_else(|| instance.id.short().to_owned()),
+            limit: own_limit.filter(|limit| *limit != Limit::Unlimited).or_else(pod_limit).or(own_limit),
+            usage: sample.and_then(|sample| sample.usage),
+            peak: sample.and_then(|sample| sample.peak),
+            split: sample.and_then(|sample| sample.split),
+            swap: sample.and_then(|sample| sample.swap),
+            rss: instance.rss(),
+            memory_pressure: sample.and_then(|sample| sample.memory_pressure),
+            cpu: sample.and_then(|sample| sample.cpu),
+            pids: sample.and_then(|sample| sample.pids),
+        }
+    }
+
+    fn fill(&self) -> Vec<Fill> {
+        vec![
+            Fill { store: "findings", used: self.findings.len(), capacity: MAX_FINDINGS },
+            Fill { store: "pods", used: self.inventory.pods().count(), capacity: MAX_PODS },
+            Fill { store: "containers", used: self.inventory.containers().count(), capacity: MAX_CONTAINERS },
+            Fill { store: "oom_cases", used: self.oom_cases.len(), capacity: MAX_CASES },
+        ]
+    }
+}

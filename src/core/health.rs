@@ -1,0 +1,65 @@
+//! The health of the sources, as they report it and as their records show it.
+
+use super::SourceHealth;
+use crate::{
+    model::Moment,
+    signal::{SourceName, SourceReport, SourceState},
+};
+use std::collections::BTreeMap;
+
+/// The health of every source that has ever reported or sent something.
+#[derive(Debug, Default)]
+pub struct Health {
+    sources: BTreeMap<SourceName, SourceHealth>,
+}
+
+impl Health {
+    /// Takes in a source's own report; whether it says something new.
+    pub fn reported(&mut self, report: &SourceReport) -> bool {
+        let health = self.entry(report.source);
+        let new = health.state != report.state || health.detail != report.detail;
+        health.state = report.state;
+        health.detail.clone_from(&report.detail);
+        new
+    }
+
+    /// Notes a record or sample.
+    pub fn record(&mut self, source: SourceName, at: Moment) {
+        let health = self.entry(source);
+        health.records += 1;
+        health.last_record = Some(at.wall);
+    }
+
+    /// Notes lost records.
+    pub fn lost(&mut self, source: SourceName, count: u64) {
+        let health = self.entry(source);
+        health.lost = health.lost.saturating_add(count);
+    }
+
+    /// Whether a source can be read now.
+    pub fn is_up(&self, source: SourceName) -> bool {
+        self.sources.get(&source).is_some_and(|health| health.state == SourceState::Up)
+    }
+
+    /// The sources that could not be read, in words.
+    pub fn blind(&self) -> Vec<String> {
+        let down = self.sources.values().filter(|health| health.state != SourceState::Up);
+        down.map(|health| format!("{}: {} ({})", health.source, health.state.as_str(), health.detail)).collect()
+    }
+
+    /// The health of every source.
+    pub fn list(&self) -> Vec<SourceHealth> {
+        self.sources.values().cloned().collect()
+    }
+
+    fn entry(&mut self, source: SourceName) -> &mut SourceHealth {
+        self.sources.entry(source).or_insert_with(|| SourceHealth {
+            source,
+            state: SourceState::Up,
+            detail: String::new(),
+            records: 0,
+            lost: 0,
+            last_record: None,
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! The kernel log inside the core: decodes records, counts loss and forgery exactly, and reads OOM dumps.
+//!
+//! Flows in: [`KernelLine`]s. Flows out: [`OomNews`]. Whatever the transport, a record ends up with a
+//! position that a restart finds again.
+
+use crate::{
+    model::{BootTime, Moment},
+    parse::{
+        kmsg::{self, KernelRecord},
+        oom::{OomAssembler, OomLine, OomNews, Position},
+    },
+    signal::KernelLine,
+};
+use serde::{Deserialize, Serialize};
+
+/// The state of reading the kernel's log.
+#[derive(Debug, Default)]
+pub struct KernelLog {
+    assembler: OomAssembler,
+    resume: Resume,
+    last_seq: Option<u64>,
+    first_seq: Option<u64>,
+    latest: Option<RecordNumber>,
+    latest_boot: Option<BootTime>,
+}
+
+/// Where an earlier run of the same boot stopped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resume {
+    /// The last record that needs no second look.
+    pub record: Option<RecordNumber>,
+}
+
+/// The number of a record, in the way of its transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordNumber {
+    /// The kernel's own gap-free number (`/dev/kmsg`).
+    Sequence(u64),
+    /// Microseconds since boot, for a transport without numbers.
+    Clock(u64),
+}
+
+impl RecordNumber {
+    const fn raw(self) -> u64 {
+        match self {
+            Self::Sequence(number) | Self::Clock(number) => number,
+        }
+    }
+
+    const fn with(self, number: u64) -> Self {
+        match self {
+            Self::Sequence(_) => Self::Sequence(number),
+            Self::Clock(_) => Self::Clock(number),
+        }
+    }
+
+    /// Whether this record comes no later than `other`; never, if they are numbered differently.
+    const fn is_within(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Sequence(a), Self::Sequence(b)) | (Self::Clock(a), Self::Clock(b)) => a <= b,
+            _ => false,
+        }
+    }
+}
+
+/// What one line of the log brought.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// News of OOM kills.
+    pub news: Vec<OomNews>,
+    /// Records lost just before this one.
+    pub lost: u64,
+    /// It looks like an OOM line, but user space wrote it.
+    pub spoofed: bool,
+    /// It could not be decoded.
+    pub malformed: bool,
+}
+
+impl KernelLog {
+    /// Goes on where an earlier run stopped.
+    pub fn resume(&mut self, resume: Resume) {
+        self.resume = resume;
+    }
+
+    /// Reads one record.
+    pub fn read(&mut self, line: &KernelLine, at: Moment) -> Read {
+        match line {
+            KernelLine::Kmsg(record) => self.read_decoded(kmsg::decode(record.as_bytes())),
+            KernelLine::Syslog(line) => self.read_decoded(kmsg::decode_syslog(line.as_bytes())),
+            KernelLine::Journal { facility, boot_time, message, .. } => {
+                let facility = facility.unwrap_or(kmsg::KERNEL_FACILITY);
+                self.read_text(facility, None, boot_time.unwrap_or(at.boot), message)
+            }
+        }
+    }
+
+    /// Notes records that the transport knows it lost.
+    pub fn gap(&mut self) {
+        self.assembler.note_gap();
+    }
+
+    /// Lets time pass: a dump that broke off is told as far as it is known.
+    pub fn advance(&mut self, now: BootTime) -> Vec<OomNews> {
+        self.assembler.expire(now)
+    }
+
+    /// Tells what is left at the end of a recording.
+    pub fn flush(&mut self) -> Vec<OomNews> {
+        self.assembler.flush()
+    }
+
+    /// Whether the log reaches back to the boot.
+    pub fn is_whole(&self) -> bool {
+        self.first_seq == Some(0)
+    }
+
+    /// Where a restart may go on: before the dump being read and before `oldest_case`.
+    pub fn position(&self, oldest_case: Option<u64>) -> Resume {
+        let needed = [self.assembler.open_since().map(|position| position.record), oldest_case].into_iter().flatten().min();
+        let latest = self.latest.or(self.resume.record);
+        let before = latest.zip(needed).map(|(latest, needed)| latest.with(needed.saturating_sub(1)));
+        Resume { record: before.or(latest) }
+    }
+
+    fn read_decoded(&mut self, record: Result<KernelRecord<'_>, kmsg::MalformedRecord>) -> Read {
+        let Ok(record) = record else { return Read { malformed: true, ..Read::default() } };
+        // Without printk.time a syslog line has no clock; such a record is placed at the latest one.
+        let boot = record.at.or(self.latest_boot).unwrap_or_default();
+        self.read_text(record.facility, record.seq, boot, &record.text)
+    }
+
+    fn read_text(&mut self, facility: u8, seq: Option<u64>, boot: BootTime, text: &str) -> Read {
+        let lost = seq.map_or(0, |seq| self.loss_before(seq));
+        if lost > 0 {
+            self.assembler.note_gap();
+        }
+        // A transport without sequence numbers is ordered by its microseconds.
+        let number = seq.map_or(RecordNumber::Clock(boot.0), RecordNumber::Sequence);
+        if self.resume.record.is_some_and(|done| number.is_within(done)) {
+            return Read { lost, ..Read::default() };
+        }
+        self.latest = Some(number);
+        self.latest_boot = Some(boot);
+        let position = Position { record: number.raw(), boot: Some(boot) };
+        if facility != kmsg::KERNEL_FACILITY {
+            return Read { lost, spoofed: OomLine::recognise(text).is_some(), ..Read::default() };
+        }
+        Read { news: self.assembler.push(position, text), lost, ..Read::default() }
+    }
+
+    /// Records between the last one and this: exact, because the kernel numbers them without gaps.
+    fn loss_before(&mut self, seq: u64) -> u64 {
+        self.first_seq.get_or_insert(seq);
+        let expected = match self.last_seq.replace(seq) {
+            Some(last) => last.saturating_add(1),
+            None => match self.resume.record {
+                Some(RecordNumber::Sequence(done)) => done.saturating_add(1),
+                _ => seq,
+            },
+        };
+        seq.saturating_sub(expected)
+    }
+}

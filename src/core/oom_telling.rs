@@ -1,0 +1,250 @@
+//! Makes findings of explained OOM kills, and counts them once.
+
+use super::{ContainerKey, Core, Effect, REMEMBERED_KILLS};
+use crate::{
+    diagnosis::{
+        kill_ledger::CountedKill,
+        oom::{OomExplanation, place_name},
+        oom_cases::{News, Told},
+    },
+    findings::{Change, Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Subject, Topic},
+    model::{Attribution, Blame, BootId, Cause, Confidence, Moment, Scope},
+};
+
+/// The most workload series; beyond it kills are counted without their workload. A node has some 60
+/// workloads, and churn adds a few a day.
+const MAX_SERIES: usize = 1024;
+
+impl Core {
+    /// Carries out what the kills being looked after ask for.
+    pub(super) fn tell(&mut self, news: Vec<News>) {
+        for news in news {
+            match news {
+                News::Tell(told) => self.tell_kill(&told, None),
+                News::Retell { was, now } => self.tell_kill(&now, Some(&was)),
+                News::Complete(told) => self.count_kill(&told),
+                News::Foreign => self.counters.foreign_oom_kills += 1,
+                News::Look(container) => {
+                    let cgroup = self.inventory.container(&container).and_then(|container| container.cgroup.clone());
+                    self.effects.extend(cgroup.map(|cgroup| Effect::Look { cgroup }));
+                }
+            }
+        }
+    }
+
+    fn tell_kill(&mut self, told: &Told, was: Option<&Told>) {
+        let topic = topic(&told.explanation, told);
+        let id = OccurrenceId(told.position.clone());
+        if let Some(old) = was.map(|was| self::topic(&was.explanation, was)).filter(|old| *old != topic) {
+            self.findings.retract(&old, &id);
+        }
+        if was.is_none() {
+            self.note_in_ledger(told);
+        }
+        let finding = self.finding_of(told);
+        self.record(Occurrence { topic, id, at: told.at.boot, weight: 1, finding });
+    }
+
+    /// Records an occurrence and says what it changed.
+    pub(super) fn record(&mut self, occurrence: Occurrence) {
+        let (topic, cause) = (occurrence.topic.clone(), occurrence.finding.cause);
+        let change = self.findings.record(occurrence);
+        if change == Change::Opened {
+            *self.counters.findings_opened.entry(cause).or_default() += 1;
+        }
+        if let Some(finding) = self.findings.get(&topic) {
+            self.effects.push(Effect::Finding { change, finding: Box::new(finding.clone()) });
+        }
+        self.effects.push(Effect::Save);
+    }
+
+    fn note_in_ledger(&mut self, told: &Told) {
+        if let Some(pod) = &told.victim.pod {
+            self.counters.kills_both_saw += self.ledger.logged(pod, told.at.boot, told.lines);
+        }
+    }
+
+    /// Counts a kill whose story is complete, once in this boot.
+    fn count_kill(&mut self, told: &Told) {
+        if self.counted.contains(&told.position) {
+            return;
+        }
+        if self.counted.len() == REMEMBERED_KILLS {
+            self.counted.pop_front();
+        }
+        self.counted.push_back(told.position.clone());
+        self.vmstat.explain(told.at.boot, told.lines);
+        let explanation = &told.explanation;
+        self.counters.count_oom_kill(explanation.cause, explanation.scope);
+        match (&explanation.subject, &told.victim.service) {
+            (Some(subject), _) => self.counters.count_workload_kill(subject, explanation.cause),
+            (None, _) if told.victim.is_unplaced() => *self.counters.unattributed.entry("no_cgroup".into()).or_default() += 1,
+            (None, service) => self.counters.count_host_kill(service.as_ref().map(|service| service.0.as_ref())),
+        }
+        self.effects.push(Effect::Save);
+    }
+
+    fn finding_of(&self, told: &Told) -> Finding {
+        let explanation = &told.explanation;
+        Finding {
+            id: FindingId::derive(&self.boot(), &told.position, explanation.cause),
+            cause: explanation.cause,
+            confidence: explanation.confidence,
+            scope: explanation.scope,
+            blame: explanation.blame,
+            state: FindingState::Open,
+            count: 1,
+            first_seen: told.at.wall,
+            last_seen: told.at.wall,
+            summary: explanation.summary.clone(),
+            subjects: explanation.subject.clone().into_iter().collect(),
+            evidence: explanation.evidence.clone(),
+            not_found: explanation.not_found.clone(),
+            blind: self.health.blind(),
+            actions: explanation.actions.clone(),
+            related: vec![],
+            attribution: told.victim.attribution,
+            memory: Some(explanation.memory.figures.clone()),
+            crash_loop: None,
+        }
+    }
+
+    /// Tells kills that only the counter of a cgroup saw: the kernel's lines were lost, suppressed or unreadable.
+    pub(super) fn tell_counted(&mut self, kill: &CountedKill, now: Moment) {
+        self.counters.kills_only_counter += kill.kills;
+        let at = now.at_boot_time(kill.at);
+        let subject = self.inventory.subject(Some(&kill.pod), kill.container.as_ref());
+        let (cause, scope, whose) = match (&kill.container, kill.own_limit) {
+            (None, Some(true)) => (Cause::OomPodLimit, Scope::Pod, "the pod's cgroup reached its memory limit"),
+            (None, Some(false)) => {
+                (Cause::OomContainerLimit, Scope::Container, "a memory limit inside the pod, or the node's memory, ran out")
+            }
+            _ => (Cause::OomContainerLimit, Scope::Container, "its memory limit or the node's memory ran out"),
+        };
+        let what = format!("the kill counter of {} rose by {}", place_name(&subject), kill.kills);
+        let finding = Finding {
+            id: FindingId::derive(&self.boot(), &kill.position, cause),
+            cause,
+            confidence: Confidence::Likely,
+            scope,
+            blame: Blame::Insufficient,
+            state: FindingState::Open,
+            count: 1,
+            first_seen: at.wall,
+            last_seen: at.wall,
+            summary: format!(
+                "In {}, the kernel's OOM killer took {} process(es), because {whose}. Only the cgroup's counter tells: the kernel log has no line of it.",
+                place_name(&subject),
+                kill.kills
+            ),
+            subjects: vec![subject.clone()],
+            evidence: vec![Evidence {
+                source: EvidenceSource::Cgroup,
+                time: at.wall,
+                what,
+                supports: true,
+                how_matched: "cgroup path".into(),
+            }],
+            not_found: vec!["a line of the kernel log about this kill".into()],
+            blind: self.health.blind(),
+            actions: vec![
+                "Look at whether the kernel log could be read at this time: lines may have been overwritten or suppressed.".into(),
+            ],
+            related: vec![],
+            attribution: Attribution::Counter,
+            memory: None,
+            crash_loop: None,
+        };
+        self.counters.count_oom_kill(cause, scope);
+        self.counters.count_workload_kill(&subject, cause);
+        self.vmstat.explain(kill.at, kill.kills);
+        let topic = Topic(format!("{cause}|{}|counter", kill.pod));
+        self.record(Occurrence { topic, id: OccurrenceId(kill.position.clone()), at: kill.at, weight: 1, finding });
+    }
+
+    pub(super) fn boot(&self) -> BootId {
+        self.facts.as_ref().map_or_else(|| BootId(String::new()), |facts| facts.boot_id.clone())
+    }
+}
+
+/// One condition: the same cause for the same container, or for the node.
+fn topic(explanation: &OomExplanation, told: &Told) -> Topic {
+    let cause = explanation.cause;
+    let about_node = matches!(cause, Cause::OomNode | Cause::OomNodeAllocatable | Cause::OomManual);
+    Topic(match (&explanation.subject, &told.victim.service) {
+        _ if about_node => format!("{cause}|{}", explanation.scope),
+        (Some(subject), _) => format!("{cause}|{}", subject_key(subject)),
+        (None, Some(service)) => format!("{cause}|{service}"),
+        (None, None) => format!("{cause}|"),
+    })
+}
+
+/// A container across its lives where its name is known, else this one life.
+pub(super) fn subject_key(subject: &Subject) -> String {
+    let pod = subject.pod_uid.as_ref().map(ToString::to_string).unwrap_or_default();
+    let container = subject.container.clone().or_else(|| subject.container_id.as_ref().map(ToString::to_string)).unwrap_or_default();
+    format!("{pod}|{container}")
+}
+
+impl super::Counters {
+    /// Creates what may be counted, at zero: a counter that is born at one shows no increase.
+    pub(super) fn create_zeros(&mut self) {
+        const PAIRS: &[(Cause, Scope)] = &[
+            (Cause::OomContainerLimit, Scope::Container),
+            (Cause::OomPodLimit, Scope::Pod),
+            (Cause::OomNodeAllocatable, Scope::NodeAllocatable),
+            (Cause::OomNodeAllocatable, Scope::QosClass),
+            (Cause::OomNode, Scope::Node),
+            (Cause::OomHostService, Scope::HostService),
+            (Cause::OomChildProcess, Scope::Container),
+            (Cause::OomChildProcess, Scope::Pod),
+            (Cause::OomManual, Scope::Node),
+            (Cause::OomUnattributed, Scope::Node),
+        ];
+        for (cause, scope) in PAIRS {
+            if !self.oom_kills.iter().any(|(known, at, _)| known == cause && at == scope) {
+                self.oom_kills.push((*cause, *scope, 0));
+            }
+        }
+        for cause in Cause::ALL {
+            self.findings_opened.entry(*cause).or_default();
+        }
+    }
+
+    fn count_oom_kill(&mut self, cause: Cause, scope: Scope) {
+        match self.oom_kills.iter_mut().find(|(known, at, _)| *known == cause && *at == scope) {
+            Some((_, _, count)) => *count += 1,
+            None => self.oom_kills.push((cause, scope, 1)),
+        }
+    }
+
+    fn count_workload_kill(&mut self, subject: &Subject, cause: Cause) {
+        let key = ContainerKey::of(subject);
+        if !self.workload_oom_kills.contains_key(&key) && self.workload_oom_kills.len() >= MAX_SERIES {
+            self.series_overflow += 1;
+            return;
+        }
+        *self.workload_oom_kills.entry(key).or_default().entry(cause).or_default() += 1;
+    }
+
+    /// Units are a closed set, so that a label cannot grow with what people name their services.
+    fn count_host_kill(&mut self, service: Option<&str>) {
+        const UNITS: [&str; 8] = ["kubelet", "containerd", "crio", "docker", "sshd", "systemd-journald", "etcd", "k3s"];
+        let name = service.map(|service| service.trim_end_matches(".service").trim_end_matches(".scope"));
+        let unit = UNITS.into_iter().find(|unit| Some(*unit) == name).unwrap_or("other");
+        *self.host_oom_kills.entry(unit.into()).or_default() += 1;
+    }
+}
+
+impl ContainerKey {
+    /// The labels of a subject.
+    pub fn of(subject: &Subject) -> Self {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default().replace('/', "_");
+        Self {
+            namespace: text(&subject.namespace),
+            workload_kind: text(&subject.workload_kind),
+            workload: text(&subject.workload),
+            container: text(&subject.container),
+        }
+    }
+}

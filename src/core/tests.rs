@@ -1,0 +1,397 @@
+//! The core on made-up signals: what it tells, counts and keeps.
+
+use super::*;
+use crate::{
+    findings::{Change, Finding},
+    model::{Attribution, Blame, BootId, Bytes, Cause, Confidence, Limit, Pid, ProcessKey, Scope},
+    signal::{CgroupCounters, CgroupVersion, MemoryEvents, MemorySplit, ProcessSample},
+};
+use std::sync::Arc;
+
+const UID: &str = "11111111-2222-3333-4444-555555555555";
+const POD: &str = "/kubepods/burstable/pod11111111-2222-3333-4444-555555555555";
+
+fn id(letter: &str) -> String {
+    letter.repeat(64)
+}
+
+fn path(letter: &str) -> String {
+    format!("{POD}/{}", id(letter))
+}
+
+fn moment(second: f64) -> Moment {
+    let start = Moment { boot: BootTime(0), wall: "2026-11-23T10:00:00Z".parse().expect("time") };
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    start.at_boot_time(BootTime((second * 1e6) as u64))
+}
+
+struct Bench {
+    core: Core,
+    seq: u64,
+    told: Vec<(Change, Finding)>,
+    looks: Vec<String>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut bench = Self { core: Core::new(), seq: 100, told: vec![], looks: vec![] };
+        bench.start(0.0);
+        bench
+    }
+
+    fn start(&mut self, second: f64) {
+        let facts = NodeFacts {
+            node: "n1".into(),
+            boot_id: BootId("b00t".into()),
+            kernel: "6.18".into(),
+            cgroups: CgroupVersion::V2,
+            page_size: 4096,
+            ticks_per_second: 100,
+            memory_total: Some(Bytes(8 << 30)),
+            agent: "test".into(),
+        };
+        self.say(second, Body::Node(facts));
+    }
+
+    fn say(&mut self, second: f64, body: Body) {
+        for effect in self.core.apply(Signal { at: moment(second), body }) {
+            match effect {
+                Effect::Finding { change, finding } => self.told.push((change, *finding)),
+                Effect::Look { cgroup } => self.looks.push(cgroup),
+                Effect::Save => {}
+            }
+        }
+    }
+
+    fn record(&mut self, second: f64, prio: u8, text: &str) {
+        self.seq += 1;
+        let micros = moment(second).boot.0;
+        self.say(second, Body::Kernel(KernelLine::Kmsg(format!("{prio},{},{micros},-;{text}", self.seq))));
+    }
+
+    fn dump(&mut self, second: f64, limit: &str, victim: &str, comm: &str, pid: u32) {
+        self.record(second, 4, &format!("{comm} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"));
+        if limit != "global_oom" {
+            self.record(second, 6, "memory: usage 65536kB, limit 65536kB, failcnt 9");
+        }
+        let domain = if limit == "global_oom" { limit.to_owned() } else { format!("oom_memcg={limit}") };
+        self.record(second, 6, &format!("oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,{domain},task_memcg={victim},task={comm},pid={pid},uid=0"));
+        let prefix = if limit == "global_oom" { "Out of memory" } else { "Memory cgroup out of memory" };
+        self.record(second, 3, &format!("{prefix}: Killed process {pid} ({comm}) total-vm:90000kB, anon-rss:60000kB, file-rss:400kB, shmem-rss:0kB, UID:0 pgtables:160kB oom_score_adj:0"));
+    }
+
+    fn sample(&mut self, second: f64, path: &str, usage_mib: u64, limit_mib: Option<u64>, kills: u64) {
+        let events = MemoryEvents { oom_kill: Some(kills), ..MemoryEvents::default() };
+        let sample = CgroupSample {
+            path: path.into(),
+            usage: Some(Bytes(usage_mib << 20)),
+            limit: Some(limit_mib.map_or(Limit::Unlimited, |mib| Limit::Bytes(Bytes(mib << 20)))),
+            counters: CgroupCounters { events: Some(events), local: Some(events), failcnt: None },
+            ..CgroupSample::default()
+        };
+        self.say(second, Body::Cgroup(Box::new(sample)));
+    }
+
+    fn processes(&mut self, second: f64, path: &str, pids: &[(u32, u32, &str)]) {
+        let process = |(pid, inner, comm): &(u32, u32, &str)| ProcessSample {
+            key: ProcessKey { pid: Pid(*pid), start_ticks: u64::from(*pid) },
+            inner_pid: Some(*inner),
+            comm: (*comm).into(),
+            rss_anon: Some(Bytes(1 << 20)),
+            rss_file: None,
+            rss_shmem: None,
+            swap: None,
+            oom_score_adj: Some(0),
+        };
+        self.say(second, Body::Processes(ProcessesSample { cgroup: path.into(), processes: pids.iter().map(process).collect() }));
+    }
+
+    fn only(&self) -> Finding {
+        let findings = self.core.snapshot().findings;
+        assert_eq!(findings.len(), 1, "{findings:#?}");
+        findings.into_iter().next().expect("one")
+    }
+
+    fn kills(&self, cause: Cause) -> u64 {
+        self.core.snapshot().counters.oom_kills.iter().filter(|(known, ..)| *known == cause).map(|(.., count)| count).sum()
+    }
+}
+
+#[test]
+fn a_container_at_its_own_limit_is_told_at_once_and_counted_once() {
+    let mut bench = Bench::new();
+    bench.sample(1.0, &path("a"), 20, Some(64), 0);
+    bench.sample(2.0, &path("a"), 40, Some(64), 0);
+    bench.processes(2.0, &path("a"), &[(17, 1, "app")]);
+    bench.dump(3.0, &path("a"), &path("a"), "app", 17);
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.scope, finding.blame), (Cause::OomContainerLimit, Scope::Container, Blame::Workload));
+    assert_eq!((finding.confidence, finding.attribution, finding.count), (Confidence::Proven, Attribution::Kernel, 1));
+    assert!(finding.summary.contains("app (pid 17)") && finding.summary.contains("limit of 64 MiB"), "{}", finding.summary);
+    assert!(finding.summary.contains("grew 22 MiB/s for 2 s, from 20 MiB"), "{}", finding.summary);
+    assert_eq!(bench.looks, [path("a")], "fresh figures are asked for");
+    bench.say(20.0, Body::Tick);
+    assert_eq!((bench.kills(Cause::OomContainerLimit), bench.only().count), (1, 1));
+}
+
+#[test]
+fn a_killed_child_is_told_when_its_container_lives_on() {
+    let mut bench = Bench::new();
+    bench.sample(1.0, &path("a"), 20, Some(64), 0);
+    bench.processes(2.0, &path("a"), &[(17, 1, "app"), (18, 7, "worker")]);
+    bench.dump(3.0, &path("a"), &path("a"), "worker", 18);
+    assert!(bench.told.is_empty(), "the container may follow");
+    bench.processes(3.5, &path("a"), &[(17, 1, "app")]);
+    bench.say(4.1, Body::Tick);
+    let finding = bench.only();
+    assert_eq!(finding.cause, Cause::OomChildProcess);
+    assert!(finding.summary.contains("lives on"), "{}", finding.summary);
+}
+
+#[test]
+fn a_container_that_follows_its_child_was_killed_by_its_limit() {
+    let mut bench = Bench::new();
+    bench.sample(1.0, &path("a"), 20, Some(64), 0);
+    bench.processes(2.0, &path("a"), &[(17, 1, "app"), (18, 7, "worker")]);
+    bench.dump(3.0, &path("a"), &path("a"), "worker", 18);
+    bench.say(3.4, Body::CgroupGone { path: path("a") });
+    assert_eq!(bench.only().cause, Cause::OomContainerLimit);
+}
+
+#[test]
+fn a_group_kill_is_one_event_with_several_victims() {
+    let mut bench = Bench::new();
+    bench.processes(2.0, &path("a"), &[(17, 1, "app"), (18, 7, "worker")]);
+    bench.dump(3.0, &path("a"), &path("a"), "worker", 18);
+    bench.record(3.0, 6, &format!("Tasks in {} are going to be killed due to memory.oom.group set", path("a")));
+    for (pid, comm) in [(17, "app"), (18, "worker")] {
+        bench.record(3.0, 3, &format!("Memory cgroup out of memory: Killed process {pid} ({comm}) total-vm:9kB, anon-rss:6kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:1kB oom_score_adj:0"));
+    }
+    bench.say(20.0, Body::Tick);
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.count, bench.kills(Cause::OomContainerLimit)), (Cause::OomContainerLimit, 1, 1));
+    assert!(finding.summary.contains("all 2 processes"), "{}", finding.summary);
+}
+
+#[test]
+fn a_pod_limit_names_the_container_that_holds_the_memory() {
+    let mut bench = Bench::new();
+    for (letter, usage) in [("a", 6), ("b", 57)] {
+        bench.sample(1.0, &path(letter), usage, Some(60), 0);
+    }
+    bench.processes(2.0, &path("a"), &[(17, 1, "app")]);
+    bench.dump(3.0, POD, &path("a"), "app", 17);
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.scope), (Cause::OomPodLimit, Scope::Pod));
+    assert!(finding.summary.contains("held by container bbbbbbbbbbbb"), "{}", finding.summary);
+}
+
+#[test]
+fn a_pod_with_one_container_reached_the_containers_own_limit() {
+    let mut bench = Bench::new();
+    bench.sample(1.0, &path("a"), 60, Some(64), 0);
+    bench.processes(2.0, &path("a"), &[(17, 1, "app")]);
+    bench.dump(3.0, POD, &path("a"), "app", 17);
+    assert_eq!((bench.only().cause, bench.only().scope), (Cause::OomContainerLimit, Scope::Container));
+}
+
+#[test]
+fn a_global_kill_is_the_nodes_and_not_the_containers_limit() {
+    let mut bench = Bench::new();
+    bench.sample(1.0, &path("a"), 1, Some(64), 0);
+    bench.processes(2.0, &path("a"), &[(17, 1, "entry")]);
+    bench.dump(3.0, "global_oom", &path("a"), "entry", 17);
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.scope, finding.blame), (Cause::OomNode, Scope::Node, Blame::Node));
+    assert_eq!(finding.subjects[0].pod_uid.as_ref().map(ToString::to_string).as_deref(), Some(UID));
+}
+
+#[test]
+fn the_limit_of_all_pods_is_the_nodes() {
+    let mut bench = Bench::new();
+    bench.dump(3.0, "/kubepods", &path("a"), "app", 17);
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.scope, finding.blame), (Cause::OomNodeAllocatable, Scope::NodeAllocatable, Blame::Node));
+}
+
+#[test]
+fn bare_kills_of_a_storm_are_placed_by_pid_or_by_counter() {
+    let mut bench = Bench::new();
+    bench.sample(1.0, POD, 60, Some(64), 0);
+    bench.sample(1.0, &path("a"), 60, Some(64), 0);
+    bench.processes(2.0, &path("a"), &[(17, 1, "app")]);
+    let bare = |pid: u32, comm: &str| {
+        format!(
+            "Memory cgroup out of memory: Killed process {pid} ({comm}) total-vm:9kB, anon-rss:6kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:1kB oom_score_adj:0"
+        )
+    };
+    bench.record(3.0, 3, &bare(17, "app"));
+    assert_eq!(bench.only().attribution, Attribution::PidCache);
+    assert_eq!(bench.only().confidence, Confidence::Likely);
+    bench.sample(3.1, POD, 60, Some(64), 1);
+    bench.record(20.0, 3, &bare(99, "worker"));
+    bench.sample(20.5, POD, 60, Some(64), 2);
+    bench.say(30.0, Body::Tick);
+    bench.record(40.0, 3, "oom_kill_process: 2 callbacks suppressed");
+    let attributions: Vec<_> = bench.core.snapshot().findings.iter().map(|finding| finding.attribution).collect();
+    assert!(attributions.contains(&Attribution::Counter), "{attributions:?}");
+    assert_eq!(bench.core.snapshot().counters.dumps_suppressed, 2);
+    assert_eq!(bench.core.snapshot().counters.kills_both_saw, 2);
+}
+
+#[test]
+fn a_reused_pid_belongs_to_nobody() {
+    let mut bench = Bench::new();
+    bench.processes(2.0, &path("a"), &[(17, 1, "app")]);
+    bench.record(3.0, 3, "Memory cgroup out of memory: Killed process 17 (other) total-vm:9kB, anon-rss:6kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:1kB oom_score_adj:0");
+    bench.record(200.0, 3, "Memory cgroup out of memory: Killed process 17 (app) total-vm:9kB, anon-rss:6kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:1kB oom_score_adj:0");
+    bench.say(300.0, Body::Tick);
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.attribution, finding.count), (Cause::OomUnattributed, Attribution::None, 2));
+    assert!(finding.subjects.is_empty());
+}
+
+#[test]
+fn a_kill_that_only_the_counter_saw_is_told_so() {
+    let mut bench = Bench::new();
+    bench.sample(1.0, POD, 60, Some(64), 4);
+    bench.sample(20.0, POD, 60, Some(64), 5);
+    assert!(bench.told.is_empty());
+    bench.say(26.0, Body::Tick);
+    let finding = bench.only();
+    assert_eq!((finding.attribution, finding.confidence), (Attribution::Counter, Confidence::Likely));
+    assert_eq!(bench.core.snapshot().counters.kills_only_counter, 1);
+}
+
+#[test]
+fn another_kubelets_pod_is_foreign() {
+    let mut bench = Bench::new();
+    let own = crate::model::PodUid::parse("99999999-2222-3333-4444-555555555555").expect("uid");
+    bench.say(1.0, Body::Pods(PodUpdate::Directory { namespace: "shop".into(), name: "web".into(), uid: own, containers: vec![] }));
+    bench.dump(3.0, &path("a"), &path("a"), "app", 17);
+    bench.say(14.0, Body::Tick);
+    bench.say(30.0, Body::Tick);
+    assert!(bench.core.snapshot().findings.is_empty());
+    assert_eq!(bench.core.snapshot().counters.foreign_oom_kills, 1);
+    assert_eq!(bench.kills(Cause::OomContainerLimit), 0);
+}
+
+#[test]
+fn forged_and_lost_records_are_counted_exactly() {
+    let mut bench = Bench::new();
+    bench.record(1.0, 12, "Memory cgroup out of memory: Killed process 1 (init) total-vm:9kB, anon-rss:6kB, file-rss:4kB, shmem-rss:0kB");
+    bench.seq += 812;
+    bench.record(2.0, 6, "something else");
+    bench.say(3.0, Body::Kernel(KernelLine::Kmsg("rubbish".into())));
+    let snapshot = bench.core.snapshot();
+    assert!(snapshot.findings.is_empty());
+    assert_eq!((snapshot.counters.spoofed_records, snapshot.counters.malformed_records), (1, 1));
+    assert_eq!(snapshot.sources.iter().find(|health| health.source == SourceName::KernelLog).map(|health| health.lost), Some(812));
+}
+
+#[test]
+fn a_manual_kill_is_not_memory_pressure() {
+    let mut bench = Bench::new();
+    bench.record(1.0, 4, "bash invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=-1, oom_score_adj=0");
+    bench.record(
+        1.0,
+        6,
+        &format!(
+            "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg={},task=app,pid=17,uid=0",
+            path("a")
+        ),
+    );
+    bench.record(1.0, 3, "Out of memory: Killed process 17 (app) total-vm:9kB, anon-rss:6kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:1kB oom_score_adj:0");
+    assert_eq!(bench.only().cause, Cause::OomManual);
+}
+
+#[test]
+fn memory_that_a_restart_does_not_free_is_named() {
+    let mut bench = Bench::new();
+    let sample = CgroupSample {
+        path: path("a"),
+        usage: Some(Bytes(60 << 20)),
+        limit: Some(Limit::Bytes(Bytes(64 << 20))),
+        split: Some(MemorySplit {
+            anon: Some(Bytes(4 << 20)),
+            file: Some(Bytes(55 << 20)),
+            shmem: Some(Bytes(54 << 20)),
+            ..MemorySplit::default()
+        }),
+        ..CgroupSample::default()
+    };
+    bench.say(1.0, Body::Cgroup(Box::new(sample)));
+    bench.dump(3.0, &path("a"), &path("a"), "app", 17);
+    let finding = bench.only();
+    assert_eq!(finding.memory.and_then(|memory| memory.restart_helps), Some(false));
+    assert!(finding.summary.contains("A restart of the container does not help"), "{}", finding.summary);
+}
+
+/// Twelve kills, group kills among them, cut at every record: a restart there changes no total.
+#[test]
+fn a_restart_at_any_record_loses_and_repeats_nothing() {
+    let lines = recorded_storm();
+    let whole = totals(&lines, None);
+    assert_eq!(whole.1, 12);
+    for cut in 0..=lines.len() {
+        assert_eq!(totals(&lines, Some(cut)), whole, "restart after record {cut}");
+    }
+}
+
+fn recorded_storm() -> Vec<Signal> {
+    let mut signals = Vec::new();
+    let mut seq = 0;
+    for kill in 0..12u32 {
+        let second = f64::from(kill) * 0.4 + 1.0;
+        let mut record = |text: String| {
+            seq += 1;
+            let raw = format!("4,{seq},{},-;{text}", moment(second).boot.0);
+            signals.push(Signal { at: moment(second + 0.001), body: Body::Kernel(KernelLine::Kmsg(raw)) });
+        };
+        let (pid, path) = (100 + kill, path(["a", "b", "c"][kill as usize % 3]));
+        record("app invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0".into());
+        record(format!(
+            "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg={path},task_memcg={path},task=app,pid={pid},uid=0"
+        ));
+        record(format!(
+            "Memory cgroup out of memory: Killed process {pid} (app) total-vm:9kB, anon-rss:6kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:1kB oom_score_adj:0"
+        ));
+        if kill % 4 == 0 {
+            record(format!("Tasks in {path} are going to be killed due to memory.oom.group set"));
+            for member in [pid, pid + 1000] {
+                record(format!(
+                    "Memory cgroup out of memory: Killed process {member} (app) total-vm:9kB, anon-rss:6kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:1kB oom_score_adj:0"
+                ));
+            }
+        }
+    }
+    signals
+}
+
+/// Findings and counters after all signals, with a crash after `cut` of them: the ring still holds everything.
+fn totals(signals: &[Signal], cut: Option<usize>) -> (Vec<(String, u64)>, u64) {
+    let start = |core: Core| {
+        let mut bench = Bench { core, seq: 0, told: vec![], looks: vec![] };
+        bench.start(0.5);
+        bench
+    };
+    let mut bench = start(Core::new());
+    if let Some(cut) = cut {
+        signals.iter().take(cut).for_each(|signal| bench.say_signal(signal));
+        let checkpoint = bench.core.checkpoint().expect("boot known");
+        let stored = serde_json::to_string(&checkpoint).expect("json");
+        bench = start(Core::restore(serde_json::from_str(&stored).expect("json")));
+    }
+    signals.iter().for_each(|signal| bench.say_signal(signal));
+    bench.say(60.0, Body::Tick);
+    let mut findings: Vec<_> = bench.core.snapshot().findings.iter().map(|finding| (finding.id.to_string(), finding.count)).collect();
+    findings.sort();
+    (findings, bench.kills(Cause::OomContainerLimit))
+}
+
+impl Bench {
+    fn say_signal(&mut self, signal: &Signal) {
+        let signal = Arc::new(signal.clone());
+        self.core.apply(Signal::clone(&signal));
+    }
+}

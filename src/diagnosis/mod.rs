@@ -1,0 +1,9 @@
+//! From observations to causes.
+//!
+//! Flows in: what the parsers understood and who is who. Flows out: explanations that become
+//! findings. Evidence before statistics; a kill that cannot be placed is told as such.
+
+pub mod kill_ledger;
+pub mod oom;
+pub mod oom_cases;
+pub mod vmstat;

@@ -1,0 +1,114 @@
+//! Who died: which container, how that is known, and what it was to its container.
+
+use crate::{
+    inventory::{ContainerInstance, Inventory},
+    model::{Attribution, BootTime, CgroupPlace, ContainerId, PodUid, ServiceName},
+    parse::oom::OomEvent,
+};
+
+/// The victim of an OOM kill, placed on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Victim {
+    /// Its pod.
+    pub pod: Option<PodUid>,
+    /// Its container.
+    pub container: Option<ContainerId>,
+    /// The service it belongs to, for a process outside of pods.
+    pub service: Option<ServiceName>,
+    /// How it was placed.
+    pub attribution: Attribution,
+    /// What it was to its container.
+    pub role: Role,
+}
+
+/// What a killed process was to its container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The first process: its death is the container's.
+    First,
+    /// The runtime's own process that was about to become the first one: the container never ran.
+    Starting,
+    /// The kernel killed every process of the container.
+    Whole,
+    /// Another process, while the first one lived.
+    Child,
+    /// Not known: the container had not been looked into before.
+    Unknown,
+}
+
+impl Role {
+    /// Whether the container ends with the victim; `None` where that is not known.
+    pub const fn ends_container(self) -> Option<bool> {
+        match self {
+            Self::First | Self::Starting | Self::Whole => Some(true),
+            Self::Child => Some(false),
+            Self::Unknown => None,
+        }
+    }
+}
+
+impl Victim {
+    /// Places the victim by the cgroup that the kernel names, else by the process seen before the kill.
+    pub fn identify(event: &OomEvent, inventory: &Inventory, at: BootTime) -> Self {
+        let place = event.task_memcg.as_ref().and_then(|_| event.victim_place());
+        match place {
+            Some(CgroupPlace::Service(service)) => Self::outside(Some(service)),
+            Some(CgroupPlace::Root) => Self::outside(None),
+            Some(place) if place.pod().is_some() || place.container().is_some() => {
+                let container = place.container().cloned();
+                let role = role(event, container.as_ref(), inventory, at);
+                Self { pod: place.pod().cloned(), container, service: None, attribution: Attribution::Kernel, role }
+            }
+            _ => Self::by_pid(event, inventory, at),
+        }
+    }
+
+    /// Places the victim in a pod whose kill counter rose when the kill was logged.
+    pub fn by_counter(pod: Option<PodUid>, container: Option<ContainerId>) -> Self {
+        Self { pod, container, service: None, attribution: Attribution::Counter, role: Role::Unknown }
+    }
+
+    /// Whether nothing says where the victim ran.
+    pub fn is_unplaced(&self) -> bool {
+        self.attribution == Attribution::None
+    }
+
+    fn outside(service: Option<ServiceName>) -> Self {
+        Self { pod: None, container: None, service, attribution: Attribution::Kernel, role: Role::Unknown }
+    }
+
+    fn by_pid(event: &OomEvent, inventory: &Inventory, at: BootTime) -> Self {
+        let known = event.victim.pid.and_then(|pid| inventory.process(pid, event.victim.comm.as_deref(), at));
+        let Some(known) = known else {
+            // A kill at a pod's limit whose summary lost the victim's path still names the pod.
+            let pod = event.pod();
+            let attribution = if pod.is_some() { Attribution::Kernel } else { Attribution::None };
+            return Self { pod, container: None, service: None, attribution, role: Role::Unknown };
+        };
+        let pod = inventory.container(&known.container).and_then(|container| container.pod.clone());
+        let role = role(event, Some(&known.container), inventory, at);
+        Self { pod, container: Some(known.container), service: None, attribution: Attribution::PidCache, role }
+    }
+}
+
+fn role(event: &OomEvent, container: Option<&ContainerId>, inventory: &Inventory, at: BootTime) -> Role {
+    // runc names its own process like this until it has become the container's (libcontainer/init_linux.go).
+    if event.victim.comm.as_deref().is_some_and(|comm| comm.starts_with("runc:[")) {
+        return Role::Starting;
+    }
+    if event.group.is_some() {
+        return Role::Whole;
+    }
+    let Some(instance) = container.and_then(|id| inventory.container(id)) else { return Role::Unknown };
+    role_in(instance, event, at)
+}
+
+fn role_in(instance: &ContainerInstance, event: &OomEvent, at: BootTime) -> Role {
+    match (instance.init, event.victim.pid) {
+        (Some(init), Some(pid)) if init.pid == pid => Role::First,
+        // Some time is left for the first process to follow: it may end because its child died.
+        (Some(_), Some(_)) if instance.gone.is_some_and(|gone| gone.seconds_since(at) < 1) => Role::Unknown,
+        (Some(_), Some(_)) => Role::Child,
+        _ => Role::Unknown,
+    }
+}

@@ -1,0 +1,270 @@
+//! OOM kills from the moment they are logged until nothing can be added to them.
+//!
+//! Flows in: the OOM parser's news and the passing of time. Flows out: [`Told`], explanations to be
+//! recorded as findings, amended or taken back. A kill is told at once when its container is known
+//! to end with it. It waits a moment where the next second decides what it was: a child process
+//! whose container may follow it, a pod that nobody has named yet, a kill without a cgroup.
+
+use super::{
+    kill_ledger::{CountedKill, KillLedger},
+    oom::{OomExplanation, Role, Victim},
+};
+use crate::{
+    inventory::{Belonging, Inventory},
+    model::{BootTime, Cause, ContainerId, Moment},
+    parse::oom::{OomEvent, OomOutcome},
+};
+
+/// Kills looked after at a time. At 4,500 kills a minute this is three seconds of them.
+pub const MAX_CASES: usize = 256;
+
+/// A container whose child was killed may end of it within this time.
+const CHILD_WAIT_MICROS: u64 = 1_000_000;
+
+/// A kill without a cgroup waits this long for a counter to tell whose it was.
+const UNPLACED_WAIT_MICROS: u64 = 6_000_000;
+
+/// A pod that nobody has named is another kubelet's after this time: pods are named within a second.
+const FOREIGN_WAIT_MICROS: u64 = 10_000_000;
+
+/// After this time a kill's story is complete: group members, reaper, last samples have been told.
+const COMPLETE_AFTER_MICROS: u64 = 5_000_000;
+
+/// Kills being looked after.
+#[derive(Debug, Default)]
+pub struct OomCases {
+    cases: Vec<Case>,
+}
+
+#[derive(Debug)]
+struct Case {
+    event: OomEvent,
+    killed: Moment,
+    read: BootTime,
+    victim: Victim,
+    stage: Stage,
+    told: Option<Told>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Waits until the moment for what would change its telling.
+    Waiting(BootTime),
+    /// Has been told and may be amended.
+    Young,
+}
+
+/// A kill as it is told now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// The kill's position: the same after a restart.
+    pub position: String,
+    /// When.
+    pub at: Moment,
+    /// Who.
+    pub victim: Victim,
+    /// The explanation.
+    pub explanation: OomExplanation,
+    /// The processes that the kernel said it killed, repeats included, as its counters count.
+    pub lines: u64,
+}
+
+/// What has to be done about a kill.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// A kill is told for the first time.
+    Tell(Box<Told>),
+    /// It is told again; `was` is the earlier telling.
+    Retell {
+        /// The earlier telling.
+        was: Box<Told>,
+        /// The telling now.
+        now: Box<Told>,
+    },
+    /// Its story is complete: it may be counted.
+    Complete(Box<Told>),
+    /// It was another kubelet's.
+    Foreign,
+    /// Fresh figures of this container would help.
+    Look(ContainerId),
+}
+
+impl OomCases {
+    /// Takes up a new kill.
+    pub fn open(&mut self, event: OomEvent, read: Moment, inventory: &Inventory) -> Vec<News> {
+        let killed = event.killed_at.or(event.last.boot).map_or(read, |boot| read.at_boot_time(boot));
+        let victim = Victim::identify(&event, inventory, killed.boot);
+        let mut news: Vec<_> = victim.container.clone().map(News::Look).into_iter().collect();
+        if self.cases.len() >= MAX_CASES {
+            news.extend(self.cases.remove(0).finish(inventory));
+        }
+        let mut case = Case { event, killed, read: read.boot, victim, stage: Stage::Young, told: None };
+        case.stage = case.first_stage(inventory);
+        if case.stage == Stage::Young {
+            news.extend(case.tell(inventory));
+        }
+        self.cases.push(case);
+        news
+    }
+
+    /// Takes in more of a kill's dump.
+    pub fn amend(&mut self, event: OomEvent, inventory: &Inventory) -> Vec<News> {
+        let Some(case) = self.cases.iter_mut().rev().find(|case| case.event.id == event.id) else { return Vec::new() };
+        case.event = event;
+        case.reconsider(inventory)
+    }
+
+    /// Looks again at the kills of a container of which something new is known.
+    pub fn container_changed(&mut self, id: &ContainerId, inventory: &Inventory) -> Vec<News> {
+        let of_container = self.cases.iter_mut().filter(|case| case.victim.container.as_ref() == Some(id));
+        of_container.flat_map(|case| case.reconsider(inventory)).collect()
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, now: BootTime, inventory: &Inventory, ledger: &KillLedger) -> Vec<News> {
+        let mut news = Vec::new();
+        for case in &mut self.cases {
+            news.extend(case.advance(now, inventory, ledger));
+        }
+        let complete = |case: &Case| case.stage == Stage::Young && now.micros_since(case.read) >= COMPLETE_AFTER_MICROS;
+        news.extend(self.cases.extract_if(.., |case| complete(case)).flat_map(|case| case.finish(inventory)));
+        news
+    }
+
+    /// When time next matters.
+    pub fn due(&self) -> Option<BootTime> {
+        self.cases.iter().map(|case| case.due()).min()
+    }
+
+    /// The first record of the oldest kill whose story is not complete: a restart reads from there.
+    pub fn oldest_record(&self) -> Option<u64> {
+        self.cases.iter().map(|case| case.event.first.record).min()
+    }
+
+    /// The kill of a container, if it is being looked after.
+    pub fn of_container(&self, id: &ContainerId) -> Option<&Told> {
+        let mut told = self.cases.iter().rev().filter(|case| case.victim.container.as_ref() == Some(id));
+        told.find_map(|case| case.told.as_ref())
+    }
+
+    /// How many kills are looked after.
+    pub fn len(&self) -> usize {
+        self.cases.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.cases.is_empty()
+    }
+}
+
+impl Case {
+    fn first_stage(&self, inventory: &Inventory) -> Stage {
+        let until = |micros| Stage::Waiting(BootTime(self.read.0.saturating_add(micros)));
+        if self.victim.pod.as_ref().is_some_and(|pod| inventory.belonging(pod) == Belonging::Unknown) {
+            return until(FOREIGN_WAIT_MICROS);
+        }
+        match self.victim.role {
+            _ if self.victim.is_unplaced() => until(UNPLACED_WAIT_MICROS),
+            Role::Child => until(CHILD_WAIT_MICROS),
+            _ => Stage::Young,
+        }
+    }
+
+    fn due(&self) -> BootTime {
+        match self.stage {
+            Stage::Waiting(until) => until,
+            Stage::Young => BootTime(self.read.0.saturating_add(COMPLETE_AFTER_MICROS)),
+        }
+    }
+
+    fn advance(&mut self, now: BootTime, inventory: &Inventory, ledger: &KillLedger) -> Option<News> {
+        let Stage::Waiting(until) = self.stage else { return None };
+        if self.victim.is_unplaced() {
+            self.place_by_counter(ledger);
+        }
+        let foreign = self.victim.pod.as_ref().is_some_and(|pod| inventory.belonging(pod) == Belonging::Unknown);
+        let settled = match (foreign, self.victim.is_unplaced(), self.victim.role) {
+            (false, false, Role::Child) | (true, ..) | (_, true, _) => now >= until,
+            (false, false, _) => true,
+        };
+        if !settled {
+            return None;
+        }
+        self.stage = Stage::Young;
+        if foreign { Some(News::Foreign) } else { self.tell(inventory) }
+    }
+
+    fn place_by_counter(&mut self, ledger: &KillLedger) {
+        if let Some(CountedKill { pod, container, .. }) = ledger.owner_of_unplaced(self.killed.boot) {
+            self.victim = Victim::by_counter(Some(pod.clone()), container.clone());
+        }
+    }
+
+    fn reconsider(&mut self, inventory: &Inventory) -> Vec<News> {
+        let victim = Victim::identify(&self.event, inventory, self.killed.boot);
+        if !victim.is_unplaced() {
+            self.victim = victim;
+        }
+        match (self.stage, &self.told) {
+            (Stage::Young, Some(_)) => self.tell(inventory).into_iter().collect(),
+            // A container that ended, or a group that was killed whole, needs no more waiting.
+            (Stage::Waiting(_), _) if self.victim.role != Role::Child => {
+                self.stage = self.first_stage(inventory);
+                if self.stage == Stage::Young { self.tell(inventory).into_iter().collect() } else { Vec::new() }
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn tell(&mut self, inventory: &Inventory) -> Option<News> {
+        let told = Told {
+            position: self.position(),
+            at: self.killed,
+            victim: self.victim.clone(),
+            explanation: OomExplanation::of(&self.event, &self.victim, inventory, self.killed),
+            lines: kill_lines(&self.event),
+        };
+        match self.told.replace(told.clone()) {
+            None => Some(News::Tell(Box::new(told))),
+            Some(was) if was == told => None,
+            Some(was) => Some(News::Retell { was: Box::new(was), now: Box::new(told) }),
+        }
+    }
+
+    /// Ends the case: what was never told is told now.
+    fn finish(mut self, inventory: &Inventory) -> Vec<News> {
+        let untold = matches!(self.stage, Stage::Waiting(_));
+        let mut news: Vec<_> = untold.then(|| self.tell(inventory)).flatten().into_iter().collect();
+        news.extend(self.told.map(|told| News::Complete(Box::new(told))));
+        news
+    }
+
+    /// The record that the dump begins with and its victim: two kills never share both.
+    fn position(&self) -> String {
+        let victim = self.event.victim.pid.map_or(0, |pid| pid.0);
+        format!("kernel:{}:{victim}", self.event.first.record)
+    }
+}
+
+/// `Killed process` lines of an event, the first victim of a group counted again as the kernel does.
+fn kill_lines(event: &OomEvent) -> u64 {
+    let first = u64::from(event.outcome == OomOutcome::Killed);
+    let group = event.group.as_ref().map_or(0, |group| u64::try_from(group.members.len()).unwrap_or(0) + u64::from(group.unlisted));
+    first + group
+}
+
+/// Whether a cause is one that a kill by the kernel has.
+pub fn is_kernel_oom(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::OomContainerLimit
+            | Cause::OomPodLimit
+            | Cause::OomNodeAllocatable
+            | Cause::OomNode
+            | Cause::OomHostService
+            | Cause::OomChildProcess
+            | Cause::OomManual
+            | Cause::OomUnattributed
+    )
+}
