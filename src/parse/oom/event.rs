@@ -276,7 +276,6 @@ impl OomEvent {
             Some("CONSTRAINT_NONE") => Constraint::None,
             Some(_) => Constraint::Unknown,
             None if self.domain() == Domain::Global && self.announcement.is_some() => Constraint::None,
-            None if self.says_global => Constraint::None,
             None => Constraint::Unknown,
         }
     }

@@ -81,6 +81,13 @@ impl<'a> Killed<'a> {
         })
     }
 
+    /// How many fields the line tells: a line that was wrapped tells more once it is whole.
+    pub fn fields_known(&self) -> usize {
+        let sizes = [self.total_vm, self.anon_rss, self.file_rss, self.shmem_rss].iter().flatten().count();
+        let owner = usize::from(self.comm.is_some()) + usize::from(self.uid.is_some()) + usize::from(self.oom_score_adj.is_some());
+        sizes + owner + usize::from(self.page_tables_kib.is_some())
+    }
+
     /// Whether the line has the sizes that every kernel since 2.6.36 prints.
     pub fn has_sizes(&self) -> bool {
         self.file_rss.is_some()
