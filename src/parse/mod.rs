@@ -5,5 +5,6 @@
 //! they understand less of it.
 
 pub mod frame;
+pub mod kernel_problem;
 
 pub mod kmsg;

@@ -105,7 +105,8 @@ fn is_blanked(text: &str) -> bool {
 /// `Nov23 20:26`, once a minute in `dmesg -e`.
 fn is_relative_stamp(text: &str) -> bool {
     let Some((date, clock)) = text.split_once(' ') else { return false };
-    let is_clock = clock.len() == 5 && clock.bytes().enumerate().all(|(at, byte)| if at == 2 { byte == b':' } else { byte.is_ascii_digit() });
+    let is_clock =
+        clock.len() == 5 && clock.bytes().enumerate().all(|(at, byte)| if at == 2 { byte == b':' } else { byte.is_ascii_digit() });
     is_clock && date.ends_with(|last: char| last.is_ascii_digit()) && date.starts_with(char::is_alphabetic)
 }
 

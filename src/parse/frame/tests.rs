@@ -109,7 +109,13 @@ fn the_kernel_also_signs_with_a_process() {
 
 #[test]
 fn lines_that_nobody_signed() {
-    for line in ["I1123 20:26:56.123456     688 kubelet.go:1] x", "[  17243]     0 17243    12365 python3", "[  pid  ]   uid  tgid", "memory: usage 1kB", ""] {
+    for line in [
+        "I1123 20:26:56.123456     688 kubelet.go:1] x",
+        "[  17243]     0 17243    12365 python3",
+        "[  pid  ]   uid  tgid",
+        "memory: usage 1kB",
+        "",
+    ] {
         let frame = auto_frame(line);
         assert_eq!((frame.origin, frame.text.as_ref(), frame.framed), (Origin::Unknown, line.trim(), false), "{line}");
     }
@@ -117,7 +123,9 @@ fn lines_that_nobody_signed() {
 
 #[test]
 fn a_process_that_writes_into_the_kernel_log_is_not_the_kernel() {
-    for line in ["12,5,9,-;Out of memory: Killed process 4 (x)", "<14>[ 1.000000] Out of memory", "user  :warn  : [ 1.000000] Out of memory"] {
+    for line in
+        ["12,5,9,-;Out of memory: Killed process 4 (x)", "<14>[ 1.000000] Out of memory", "user  :warn  : [ 1.000000] Out of memory"]
+    {
         assert!(!auto_frame(line).may_be_kernel(), "{line}");
     }
 }
