@@ -14,22 +14,37 @@ const MOST_LINES: u64 = 64;
 /// A dump is printed in one go; a line that comes later belongs to something else.
 const MOST_SECONDS: u64 = 2;
 
-/// A problem with the place of its first line in the stream.
+/// Where a line stands in its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The record's sequence number in the kernel log, or the number of the line in a file.
+    pub record: u64,
+    /// The record's own clock, where the log has it.
+    pub boot: Option<BootTime>,
+}
+
+/// A problem with the place of its first line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reported {
-    /// Which line began it, counted from 1 over all lines that were pushed.
-    pub line: u64,
-    /// When that line was written, if it said so.
-    pub at: Option<BootTime>,
+    /// Where it began.
+    pub at: Position,
     /// What happened.
     pub problem: KernelProblem,
+}
+
+/// A problem that waits for further lines.
+#[derive(Debug)]
+struct Open {
+    reported: Reported,
+    /// How many lines had been read when it began.
+    since: u64,
 }
 
 /// Puts the lines of a problem together.
 #[derive(Debug, Default)]
 pub struct KernelProblemReader {
     lines: u64,
-    open: VecDeque<Reported>,
+    open: VecDeque<Open>,
 }
 
 impl KernelProblemReader {
@@ -39,25 +54,25 @@ impl KernelProblemReader {
     }
 
     /// Reads the next kernel message; returns what is known now, in the order of the first lines.
-    pub fn push(&mut self, text: &str, at: Option<BootTime>) -> Vec<Reported> {
+    pub fn push(&mut self, at: Position, text: &str) -> Vec<Reported> {
         self.lines += 1;
-        let mut ready = self.overdue(at);
-        if self.is_continuation(text, &mut ready) {
+        let mut ready = self.overdue(at.boot);
+        if self.continue_open(text, &mut ready) {
             return ready;
         }
         let Some(problem) = recognise(text) else { return ready };
         if let Some(hang) = hang_of_panic(&problem) {
-            ready.push(Reported { line: self.lines, at, problem: hang });
+            ready.push(Reported { at, problem: hang });
         }
         let Some(problem) = self.merge(problem) else { return ready };
-        let reported = Reported { line: self.lines, at, problem };
+        let reported = Reported { at, problem };
         if awaits_more(&reported.problem) {
-            self.open.push_back(reported);
-            if self.open.len() > MOST_OPEN {
-                ready.extend(self.open.pop_front());
-            }
+            self.open.push_back(Open { reported, since: self.lines });
         } else {
             ready.push(reported);
+        }
+        if self.open.len() > MOST_OPEN {
+            ready.extend(self.open.pop_front().map(|open| open.reported));
         }
         ready
     }
@@ -69,7 +84,7 @@ impl KernelProblemReader {
 
     /// Gives out everything: the log is at its end.
     pub fn flush(&mut self) -> Vec<Reported> {
-        self.open.drain(..).collect()
+        self.open.drain(..).map(|open| open.reported).collect()
     }
 
     fn overdue(&mut self, now: Option<BootTime>) -> Vec<Reported> {
@@ -77,29 +92,29 @@ impl KernelProblemReader {
             return Vec::new();
         }
         let lines = self.lines;
-        let is_overdue = |open: &Reported| {
-            let waited = open.at.zip(now).map_or(0, |(at, now)| now.seconds_since(at));
-            waited > MOST_SECONDS || lines.saturating_sub(open.line) > MOST_LINES
+        let is_overdue = |open: &Open| {
+            let waited = open.reported.at.boot.zip(now).map_or(0, |(at, now)| now.seconds_since(at));
+            waited > MOST_SECONDS || lines.saturating_sub(open.since) > MOST_LINES
         };
-        let (overdue, open) = self.open.drain(..).partition(is_overdue);
+        let (overdue, open): (VecDeque<_>, _) = self.open.drain(..).partition(is_overdue);
         self.open = open;
-        Vec::from_iter::<VecDeque<_>>(overdue)
+        overdue.into_iter().map(|open| open.reported).collect()
     }
 
     /// Whether the line belongs to an open problem and says nothing else.
-    fn is_continuation(&mut self, text: &str, ready: &mut Vec<Reported>) -> bool {
-        let Some(index) = self.open.iter_mut().position(|open| continues(&mut open.problem, text)) else { return false };
-        let is_complete = self.open.get(index).is_some_and(|open| !awaits_more(&open.problem));
+    fn continue_open(&mut self, text: &str, ready: &mut Vec<Reported>) -> bool {
+        let Some(index) = self.open.iter_mut().position(|open| continues(&mut open.reported.problem, text)) else { return false };
+        let is_complete = self.open.get(index).is_some_and(|open| !awaits_more(&open.reported.problem));
         if is_complete {
-            ready.extend(self.open.remove(index));
+            ready.extend(self.open.remove(index).map(|open| open.reported));
         }
         true
     }
 
     /// Adds a message to the open problem that it completes; returns it if there is none.
     fn merge(&mut self, problem: KernelProblem) -> Option<KernelProblem> {
-        let Some(open) = self.open.iter_mut().find(|open| completes(&open.problem, &problem)) else { return Some(problem) };
-        open.problem.absorb(problem);
+        let Some(open) = self.open.iter_mut().find(|open| completes(&open.reported.problem, &problem)) else { return Some(problem) };
+        open.reported.problem.absorb(problem);
         None
     }
 }
@@ -158,12 +173,16 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
+    fn unstamped(record: u64) -> Position {
+        Position { record, boot: None }
+    }
+
     /// Everything a log says, with the lines' numbers.
     fn read(lines: &[&str]) -> Vec<(u64, Value)> {
         let mut reader = KernelProblemReader::new();
-        let mut found: Vec<Reported> = lines.iter().flat_map(|line| reader.push(line, None)).collect();
+        let mut found: Vec<Reported> = (1..).zip(lines).flat_map(|(number, line)| reader.push(unstamped(number), line)).collect();
         found.extend(reader.flush());
-        found.into_iter().map(|reported| (reported.line, serde_json::to_value(reported.problem).expect("json"))).collect()
+        found.into_iter().map(|reported| (reported.at.record, serde_json::to_value(reported.problem).expect("json"))).collect()
     }
 
     fn process(value: &Value) -> (&Value, &Value, &Value) {
@@ -188,7 +207,7 @@ mod tests {
     #[test]
     fn a_complete_lockup_does_not_wait() {
         let mut reader = KernelProblemReader::new();
-        assert_eq!(reader.push("watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [shop:77]", None).len(), 1);
+        assert_eq!(reader.push(unstamped(1), "watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [shop:77]").len(), 1);
         assert_eq!(reader.flush(), []);
     }
 
@@ -241,18 +260,18 @@ mod tests {
     fn what_waits_expires_by_time_and_by_lines() {
         let mut reader = KernelProblemReader::new();
         let at = BootTime(1_000_000);
-        assert_eq!(reader.push("rcu: INFO: rcu_sched self-detected stall on CPU", Some(at)), []);
+        assert_eq!(reader.push(Position { record: 1, boot: Some(at) }, "rcu: INFO: rcu_sched self-detected stall on CPU"), []);
         assert_eq!(reader.expire(at.plus_seconds(1)), []);
         assert_eq!(reader.expire(at.plus_seconds(9)).len(), 1);
-        assert_eq!(reader.push("rcu: INFO: rcu_sched self-detected stall on CPU", None), []);
-        let given: usize = (0..100).map(|_| reader.push("random: crng init done", None).len()).sum();
+        assert_eq!(reader.push(unstamped(2), "rcu: INFO: rcu_sched self-detected stall on CPU"), []);
+        let given: usize = (0..100).map(|_| reader.push(unstamped(3), "random: crng init done").len()).sum();
         assert_eq!(given, 1);
     }
 
     #[test]
     fn what_waits_is_bounded() {
         let mut reader = KernelProblemReader::new();
-        let given: usize = (0..1000).map(|_| reader.push("rcu: INFO: rcu_sched self-detected stall on CPU", None).len()).sum();
+        let given: usize = (0..1000).map(|_| reader.push(unstamped(2), "rcu: INFO: rcu_sched self-detected stall on CPU").len()).sum();
         assert_eq!(given + reader.flush().len(), 1000);
     }
 
@@ -261,7 +280,7 @@ mod tests {
         fn no_lines_make_it_panic(lines in proptest::collection::vec(any::<String>(), 0..20)) {
             let mut reader = KernelProblemReader::new();
             for line in &lines {
-                let _ = reader.push(line, Some(BootTime(5)));
+                let _ = reader.push(Position { record: 1, boot: Some(BootTime(5)) }, line);
             }
             let _ = reader.flush();
         }
