@@ -164,7 +164,8 @@ pub fn run(input: impl BufRead, name: &str, format: Format, style: Style, out: &
         match lines.next() {
             Ok(Some(line)) => {
                 let text = tidy(&line.text);
-                readers.push(line.number, &frame::frame(&text, format), &mut findings);
+                let width = text.trim_end_matches('\r').chars().count();
+                readers.push(line.number, width, &frame::frame(&text, format), &mut findings);
             }
             Ok(None) => break Ok(()),
             Err(source) => break Err(ParseError::Read { name: name.to_owned(), line: lines.number(), source }),

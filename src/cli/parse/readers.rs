@@ -15,8 +15,8 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Shows a line to those who may read it.
-    pub(super) fn push(&mut self, line: u64, frame: &Frame<'_>, findings: &mut Findings) {
+    /// Shows a line, which was `width` characters wide, to those who may read it.
+    pub(super) fn push(&mut self, line: u64, width: usize, frame: &Frame<'_>, findings: &mut Findings) {
         let boot = match frame.time {
             Some(Stamp::Boot(at)) => Some(at),
             _ => None,
@@ -27,8 +27,8 @@ impl Readers {
         } else if frame.may_be_kernel() {
             // rsyslog writes a line break inside a message as `#012`.
             let messages = frame.text.lines().flat_map(|text| text.split("#012"));
-            messages.for_each(|text| self.kernel_line(at, text, frame.framed, findings));
-        } else {
+            messages.for_each(|text| self.kernel_line(at, frame, text, width, findings));
+        } else if frame.is_forged() {
             self.forged += 1;
         }
     }
@@ -58,8 +58,8 @@ impl Readers {
         }
     }
 
-    fn kernel_line(&mut self, at: Position, text: &str, framed: bool, findings: &mut Findings) {
-        if let Some((at, text)) = self.wrapped.push(at, text, framed) {
+    fn kernel_line(&mut self, at: Position, frame: &Frame<'_>, text: &str, width: usize, findings: &mut Findings) {
+        if let Some((at, text)) = self.wrapped.push(at, frame, text, width) {
             self.kernel_message(at, &text, findings);
         }
     }

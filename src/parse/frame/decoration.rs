@@ -11,7 +11,7 @@ pub(super) fn strip(line: &str) -> &str {
 }
 
 fn strip_one(line: &str) -> Option<&str> {
-    const QUOTES: [&str; 9] = ["> ", ">", "| ", "│ ", "- ", "* ", "+ ", "• ", "&gt; "];
+    const QUOTES: [&str; 11] = ["> ", ">", "| ", "│ ", "- ", "* ", "+ ", "• ", "&gt; ", "# ", "// "];
     if let Some(inner) = QUOTES.iter().find_map(|mark| line.strip_prefix(mark)) {
         return Some(inner.strip_suffix(" |").unwrap_or(inner));
     }
@@ -38,6 +38,7 @@ mod tests {
         for decorated in [
             "    [ 1.000000] x\r\n",
             "> > [ 1.000000] x",
+            "# [ 1.000000] x",
             ">>[ 1.000000] x",
             "- [ 1.000000] x",
             "`[ 1.000000] x`",

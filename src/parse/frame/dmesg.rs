@@ -4,6 +4,7 @@
 use super::{Frame, Stamp, syslog};
 use crate::model::BootTime;
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 /// A line that begins with dmesg's columns.
 pub(super) fn read(line: &str) -> Option<Frame<'_>> {
@@ -43,7 +44,7 @@ fn read_bracket(line: &str) -> Option<Frame<'_>> {
         time = time.or(another);
         rest = tail;
     }
-    let text = rest.strip_prefix(": ").or_else(|| rest.strip_prefix(' ')).unwrap_or(rest);
+    let text = rest.strip_prefix(": ").or_else(|| rest.strip_prefix(" | ")).or_else(|| rest.strip_prefix(' ')).unwrap_or(rest);
     Some(syslog::read_signature(text, time.clone()).unwrap_or_else(|| Frame::kernel(time, text)))
 }
 
@@ -131,6 +132,8 @@ fn read_iso(line: &str) -> Option<Frame<'_>> {
 
 /// `kern  :err   : ` of `dmesg -x`, `kern:     err: ` of `talosctl dmesg`.
 fn decoded_column(line: &str) -> Option<(u8, u8, &str)> {
+    // talosctl puts the node's address first.
+    let line = line.split_once(": ").filter(|(node, _)| node.parse::<IpAddr>().is_ok()).map_or(line, |(_, rest)| rest);
     let (facility, rest) = line.split_once(':')?;
     let (level, rest) = rest.split_once(':')?;
     Some((facility_code(facility.trim())?, level_code(level.trim())?, rest.trim_start()))

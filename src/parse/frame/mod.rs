@@ -90,10 +90,20 @@ impl<'a> Frame<'a> {
         Self { origin: Origin::Program { name: Cow::Borrowed(name), pid }, time, framed: true, ..Self::bare(text) }
     }
 
-    /// Whether this may be the kernel speaking: not signed by a program, and not written by a
-    /// process into the kernel's log (those records have another facility).
+    /// Whether this may be the kernel speaking: not signed by a program, not in the shape of a
+    /// program's log, and not written by a process into the kernel's log.
     pub fn may_be_kernel(&self) -> bool {
-        !matches!(self.origin, Origin::Program { .. }) && self.facility.unwrap_or(0) == 0
+        let unsigned = match self.origin {
+            Origin::Kernel => true,
+            Origin::Program { .. } => false,
+            Origin::Unknown => !is_program_log(&self.text),
+        };
+        unsigned && !self.is_forged()
+    }
+
+    /// Whether a process wrote this into the kernel's log: such records have another facility.
+    pub fn is_forged(&self) -> bool {
+        !matches!(self.origin, Origin::Program { .. }) && self.facility.is_some_and(|facility| facility != 0)
     }
 
     /// The program that signed the line.
@@ -131,6 +141,12 @@ fn auto(line: &str) -> Frame<'_> {
         return leveled_syslog(prefixed);
     }
     dmesg::read(line).or_else(|| syslog::read(line)).or_else(|| dmesg::read_embedded(line)).unwrap_or_else(|| Frame::bare(line))
+}
+
+/// The shapes in which programs log: klog, logfmt and JSON. What they quote is not the kernel's word.
+fn is_program_log(text: &str) -> bool {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    syslog::is_klog_date(first) || text.starts_with("{\"") || ["time=", "level=", "ts=", "msg="].iter().any(|key| first.starts_with(key))
 }
 
 /// What follows a `<priority>`: RFC 5424, RFC 3164, or a line of `syslog(2)`.

@@ -197,7 +197,7 @@ fn is_facility_and_level(word: &str) -> bool {
 /// Kernel messages that a host name or a program cannot be mistaken for: for lines that keep their
 /// date and lost the rest.
 fn begins_like_kernel(text: &str) -> bool {
-    const STARTS: [&str; 34] = [
+    const STARTS: [&str; 50] = [
         "INFO:",
         "BUG:",
         "watchdog:",
@@ -206,11 +206,12 @@ fn begins_like_kernel(text: &str) -> bool {
         "mce:",
         "EDAC",
         "[Hardware",
-        "{",
+        "{1}",
         "oom-kill:",
         "oom_reaper:",
         "Out of",
         "Memory cgroup",
+        "Memory failure",
         "Killed process",
         "Task in",
         "Tasks",
@@ -222,6 +223,7 @@ fn begins_like_kernel(text: &str) -> bool {
         "EXT4-fs",
         "XFS (",
         "BTRFS",
+        "FAT-fs",
         "traps:",
         "cgroup:",
         "neighbour:",
@@ -232,6 +234,20 @@ fn begins_like_kernel(text: &str) -> bool {
         "blk_update_request:",
         "print_req_error:",
         "I/O error",
+        "end_request:",
+        "critical ",
+        "Kernel panic",
+        "Oops:",
+        "Aborting journal",
+        "JBD2:",
+        "md/",
+        "device-mapper:",
+        "block ",
+        "thermal ",
+        "NETDEV WATCHDOG",
+        "unregister_netdevice:",
+        "ata",
+        "Modules linked",
     ];
     STARTS.iter().any(|start| text.starts_with(start))
 }
@@ -264,7 +280,7 @@ fn is_date(text: &str) -> bool {
 }
 
 /// `I1123`: severity, month and day of klog.
-fn is_klog_date(word: &str) -> bool {
+pub(super) fn is_klog_date(word: &str) -> bool {
     let mut letters = word.bytes();
     letters.next().is_some_and(|severity| b"IWEF".contains(&severity)) && word.len() == 5 && letters.all(|byte| byte.is_ascii_digit())
 }
@@ -278,7 +294,7 @@ fn skip_fraction_and_zone(after: &str) -> (&str, usize) {
         let is_year = word.len() == 4 && word.bytes().all(|byte| byte.is_ascii_digit());
         let is_zone = (2..=5).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_uppercase());
         let is_offset = word.len() == 5 && word.starts_with(['+', '-']) && word.bytes().skip(1).all(|byte| byte.is_ascii_digit());
-        if !(is_year || (is_zone && !matches!(word, "INFO" | "BUG" | "EDAC" | "XFS" | "TCP" | "NMI" | "CPU")) || is_offset) {
+        if !(is_year || (is_zone && !matches!(word, "INFO" | "BUG" | "EDAC" | "XFS" | "TCP" | "NMI" | "CPU" | "BTRFS")) || is_offset) {
             break;
         }
         rest = tail;

@@ -27,6 +27,7 @@ fn the_kernel_behind_every_kind_of_prefix() {
         "kern  :err   : 2026-11-23T20:26:56,283302+00:00 ",
         "2026-11-23T20:26:56,283302+01:00 ",
         "kern:     err: [2026-11-23T20:26:56.283302123Z]: ",
+        "10.0.0.7: kern:     err: [2026-11-23T20:26:56.283302123Z]: ",
         "3,17,3750315370,-;",
         "3,17,3750315370,-,caller=T12;",
         "<3>[ 3750.315370] ",
@@ -127,6 +128,18 @@ fn a_process_that_writes_into_the_kernel_log_is_not_the_kernel() {
         ["12,5,9,-;Out of memory: Killed process 4 (x)", "<14>[ 1.000000] Out of memory", "user  :warn  : [ 1.000000] Out of memory"]
     {
         assert!(!auto_frame(line).may_be_kernel(), "{line}");
+    }
+}
+
+#[test]
+fn a_program_s_log_without_a_signature_is_not_the_kernel() {
+    for line in [
+        "I1123 20:26:56.123456     688 x.go:1] Out of memory",
+        "time=\"2026\" level=error msg=\"Out of memory\"",
+        "{\"msg\":\"Out of memory\"}",
+    ] {
+        let frame = auto_frame(line);
+        assert!(!frame.may_be_kernel() && !frame.is_forged(), "{line}");
     }
 }
 

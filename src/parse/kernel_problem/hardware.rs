@@ -167,18 +167,11 @@ impl HardwareProblem {
     /// received from` since 6.10) of the port.
     fn read_aer(prefix: &str, statement: &str) -> Option<Self> {
         if let Some(severity) = statement.strip_prefix("PCIe Bus Error: severity=") {
-            let kind = if severity.starts_with("Correct") { PcieAerCorrected } else { PcieAerUncorrected };
-            return Some(Self { device: pci_address(prefix), ..Self::of(kind) });
+            return Some(Self { device: pci_address(prefix), ..Self::of(aer_severity(severity)?) });
         }
         let rest = statement.strip_prefix("AER: ")?;
         let rest = rest.strip_prefix("Multiple ").unwrap_or(rest);
-        let kind = if rest.starts_with("Correct") {
-            PcieAerCorrected
-        } else if rest.starts_with("Uncorrect") {
-            PcieAerUncorrected
-        } else {
-            return None;
-        };
+        let kind = aer_severity(rest)?;
         let source = after(rest, "received: ").or_else(|| after(rest, "received from "))?;
         Some(Self { device: pci_address(source).or_else(|| pci_address(prefix)), ..Self::of(kind) })
     }
@@ -239,6 +232,14 @@ impl HardwareProblem {
     pub(super) fn absorb(&mut self, later: Self) {
         fill_in!(self, later, device, cpu, bank, status, xid, count, address, comm, pid);
     }
+}
+
+/// `Corrected` and `Uncorrected (Fatal)`; since 6.10 `Correctable` and `Uncorrectable (Fatal)`.
+fn aer_severity(text: &str) -> Option<HardwareKind> {
+    if text.starts_with("Correct") {
+        return Some(PcieAerCorrected);
+    }
+    text.starts_with("Uncorrect").then_some(PcieAerUncorrected)
 }
 
 /// `0000:04:00.0`, or `0000:04:00` without the function.
