@@ -1,10 +1,10 @@
-//! From raw lines to observations.
+//! From raw text to observations: one hand-written parser for each format.
 //!
-//! Flows in: text as the kernel log, a journal or a saved log gives it. Flows out: typed
-//! observations. Parsers know no file, no clock and no cluster; they never fail on damaged input,
-//! they understand less of it.
+//! Flows in: lines and file contents as the sources read them. Flows out: what they say, in the
+//! words of [`crate::model`]. Parsers know no I/O, no clock and no node; they never panic, and
+//! they say `None` where the text does not say.
 
 pub mod frame;
 pub mod kernel_problem;
-
 pub mod kmsg;
+pub mod oom;
