@@ -1,0 +1,3 @@
+//! Parsers: text that a node wrote in, observations out. Pure: no I/O, no clock, no async.
+
+pub mod klog;
