@@ -12,7 +12,7 @@ mod reader;
 mod record;
 mod wrapper;
 
-pub use header::{Severity, Stamp};
+pub use header::{Headed, Header, Severity, Stamp, find as find_header};
 pub use json::{JsonPairs, field as json_field};
 pub use pairs::Value;
 pub use quoting::{split_closing_quote, unescape};
