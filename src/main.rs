@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Temporary: only `parse`.
 use clap::Parser;
 use std::process::ExitCode;
@@ -22,3 +23,6 @@ fn main() -> ExitCode {
         }
     }
 }
+=======
+fn main() {}
+>>>>>>> kubelet

@@ -6,5 +6,7 @@
 
 pub mod frame;
 pub mod kernel_problem;
+pub mod klog;
 pub mod kmsg;
+pub mod kubelet;
 pub mod oom;
