@@ -4,4 +4,9 @@
 //! words of [`crate::model`]. Parsers know no I/O, no clock and no node; they never panic, and
 //! they say `None` where the text does not say.
 
+pub mod frame;
+pub mod kernel_problem;
+pub mod klog;
+pub mod kmsg;
+pub mod kubelet;
 pub mod oom;

@@ -1,0 +1,70 @@
+//! From a klog record to what it tells: asks each family of situations in turn.
+
+use super::said::Said;
+use super::situation::{Observation, Situation};
+use super::{certificate, event, eviction, image, node, probe, runtime, start, volume};
+use crate::parse::klog::KlogRecord;
+
+/// What a record tells; usually nothing, and several things when a pod's containers fail together.
+/// Neither the severity nor the place in the source decides: both change between releases.
+pub fn observe(record: &KlogRecord<'_>) -> Vec<Observation> {
+    let Some(said) = Said::of(record) else { return Vec::new() };
+    start::sync_error(&said).unwrap_or_else(|| single(&said).into_iter().collect())
+}
+
+fn single(said: &Said<'_, '_>) -> Option<Observation> {
+    const FAMILIES: [fn(&Said<'_, '_>) -> Option<Observation>; 12] = [
+        start::start_failed,
+        start::back_off,
+        event::observe,
+        certificate::observe,
+        probe::observe,
+        volume::observe,
+        eviction::observe,
+        image::observe,
+        runtime::observe,
+        node::observe,
+        certificate::not_accepted,
+        no_space,
+    ];
+    FAMILIES.iter().find_map(|family| family(said))
+}
+
+/// Any other line with this error. Two namesakes are no full disk: the watches of inotify and the
+/// groups of a cgroup hierarchy can run out as well.
+fn no_space(said: &Said<'_, '_>) -> Option<Observation> {
+    let full = said.tells("no space left on device") && !said.tells("inotify") && !said.tells("/sys/fs/cgroup");
+    full.then(|| said.observation(Situation::NoSpace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn situations(text: &str) -> Vec<Situation> {
+        let line = format!("E0307 04:05:06.1 1 a.go:1] {text}");
+        observe(&KlogRecord::parse(&line)).into_iter().map(|found| found.situation).collect()
+    }
+
+    #[test]
+    fn a_full_disk_and_its_namesakes() {
+        assert_eq!(situations("\"Failed to write status\" err=\"open /var/lib/x: no space left on device\""), [Situation::NoSpace]);
+        assert_eq!(situations("failed to watch: inotify_add_watch /x: no space left on device"), []);
+        assert_eq!(situations("mkdir /sys/fs/cgroup/memory/x: no space left on device"), []);
+    }
+
+    #[test]
+    fn text_without_a_header_tells_nothing() {
+        assert_eq!(observe(&KlogRecord::parse("no space left on device")), []);
+    }
+
+    proptest! {
+        #[test]
+        fn any_record_is_survived(text in "(\"Error syncing pod, skipping\" err=\"|\"Probe failed\" |eviction manager: |Event\\(|Recording |Got sys oom event |event=&\\{|ProcessName:|[ -~é])[ -~é\"{}:=]{0,120}") {
+            for found in observe(&KlogRecord::parse(&format!("E0307 04:05:06.1 1 a.go:1] {text}"))) {
+                prop_assert!(found.said.as_str().len() <= super::super::excerpt::LONGEST);
+            }
+        }
+    }
+}
