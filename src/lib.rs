@@ -1,4 +1,5 @@
 pub mod config;
 pub mod model;
+pub mod record;
 pub mod signal;
 pub mod sources;

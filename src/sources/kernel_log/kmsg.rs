@@ -77,7 +77,9 @@ fn wrong_device(path: &Path, metadata: &Metadata) -> Option<Failure> {
 /// Why the device cannot be read, and what grants it.
 fn failure(path: &Path, error: &io::Error, rights: Rights) -> Failure {
     let (state, remedy) = match error.kind() {
-        ErrorKind::NotFound => (SourceState::Absent, "mount the host's /dev/kmsg and run privileged (a mount alone does not open the device)"),
+        ErrorKind::NotFound => {
+            (SourceState::Absent, "mount the host's /dev/kmsg and run privileged (a mount alone does not open the device)")
+        }
         _ if error.raw_os_error() == Some(nix::libc::EPERM) => (SourceState::Unreadable, remedy_of_eperm(rights)),
         ErrorKind::PermissionDenied => (SourceState::Unreadable, "run as uid 0; with SELinux or AppArmor, allow reading the device"),
         _ => (SourceState::Failing, "choose another transport of the kernel's log"),

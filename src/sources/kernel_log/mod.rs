@@ -105,9 +105,7 @@ pub fn probe(choice: KernelLogChoice, roots: &Roots, boot_id: &BootId) -> Vec<Pr
         };
         match found {
             Ok(detail) => Probe { transport: *transport, state: SourceState::Up, detail, remedy: None },
-            Err(failure) => {
-                Probe { transport: *transport, state: failure.state, detail: failure.why, remedy: Some(failure.remedy) }
-            }
+            Err(failure) => Probe { transport: *transport, state: failure.state, detail: failure.why, remedy: Some(failure.remedy) },
         }
     };
     Transport::of(choice).iter().map(probe).collect()
@@ -211,7 +209,8 @@ fn read(choice: KernelLogChoice, machine: &Machine, mut feed: Feed) {
         };
         // Files that change or fail again and again without a line in between must not keep a processor busy.
         waits = if feed.position == before { waits.saturating_add(1) } else { 0 };
-        let wait = waits.checked_sub(1).map_or(Duration::ZERO, |waits| BACK_OFF.get(waits).or(BACK_OFF.last()).copied().unwrap_or_default());
+        let wait =
+            waits.checked_sub(1).map_or(Duration::ZERO, |waits| BACK_OFF.get(waits).or(BACK_OFF.last()).copied().unwrap_or_default());
         if told.is_err() || feed.stop.wait(wait) {
             return;
         }

@@ -56,7 +56,9 @@ pub(super) fn unusable(directory: &Path) -> Failure {
 
 fn inaccessible(directory: &Path, error: &io::Error) -> Failure {
     let (state, remedy) = match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => (SourceState::Absent, "mount the host's directory, or name it with --journal-dir"),
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            (SourceState::Absent, "mount the host's directory, or name it with --journal-dir")
+        }
         ErrorKind::PermissionDenied => (SourceState::Unreadable, "run as uid 0, or add the node's group systemd-journal"),
         _ => (SourceState::Failing, "check the mount"),
     };
