@@ -132,25 +132,8 @@ impl Follow for Kmsg {
 }
 
 impl Kmsg {
-    /// Reads the next piece. EPIPE says that the ring overwrote what came next; the position is then
-    /// on its oldest record, and reading goes on from there.
     fn read(&mut self) -> io::Result<Piece> {
-        loop {
-            match self.file.read(&mut self.buffer) {
-                Ok(0) => return Ok(Piece::End),
-                Ok(length) => {
-                    self.pending.extend(self.buffer.iter().take(length));
-                    return Ok(Piece::Data);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Piece::Idle),
-                Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::Interrupted) => {}
-                // A record larger than the buffer. The kernel has passed over it: the core sees the jump.
-                Err(error) if error.kind() == ErrorKind::InvalidInput && self.buffer.len() < BUFFER_LIMIT => {
-                    self.buffer.resize(self.buffer.len().saturating_mul(2), 0);
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        read_piece(&mut self.file, &mut self.buffer, &mut self.pending)
     }
 
     /// Whether what was read ends with its record. It does on the device, and on a FIFO as far as
@@ -185,6 +168,27 @@ impl Kmsg {
             why: format!("{}: {error}", self.path.display()),
             remedy: "choose another transport of the kernel's log if this stays".into(),
         })
+    }
+}
+
+/// Reads the next piece. EPIPE says that the ring overwrote what came next; the position is then on
+/// its oldest record, and reading goes on from there.
+fn read_piece(file: &mut impl Read, buffer: &mut Vec<u8>, pending: &mut Vec<u8>) -> io::Result<Piece> {
+    loop {
+        match file.read(buffer) {
+            Ok(0) => return Ok(Piece::End),
+            Ok(length) => {
+                pending.extend(buffer.iter().take(length));
+                return Ok(Piece::Data);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Piece::Idle),
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::Interrupted) => {}
+            // A record larger than the buffer. The kernel has passed over it: the core sees the jump.
+            Err(error) if error.kind() == ErrorKind::InvalidInput && buffer.len() < BUFFER_LIMIT => {
+                buffer.resize(buffer.len().saturating_mul(2), 0);
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -239,6 +243,37 @@ mod tests {
         let endless = vec![b'x'; BUFFER_LIMIT + 1];
         let (found, rest) = records(&endless, false);
         assert_eq!((found.len(), rest.len()), (1, 0));
+    }
+
+    /// A device that answers as told, then with EIO.
+    struct Scripted(Vec<Result<&'static [u8], i32>>);
+
+    impl Read for Scripted {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let answer = if self.0.is_empty() { Err(nix::libc::EIO) } else { self.0.remove(0) };
+            let bytes = answer.map_err(io::Error::from_raw_os_error)?;
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            Ok(bytes.len())
+        }
+    }
+
+    #[test]
+    fn an_overrun_is_passed_over_and_a_large_record_gets_a_larger_buffer() {
+        use nix::libc::{EAGAIN, EINTR, EINVAL, EPIPE};
+        let mut device = Scripted(vec![Err(EPIPE), Ok(b"a\n"), Err(EINTR), Err(EINVAL), Ok(b"b\n"), Err(EAGAIN), Ok(b"")]);
+        let (mut buffer, mut pending) = (vec![0; BUFFER], Vec::new());
+        let mut next = || read_piece(&mut device, &mut buffer, &mut pending).map_err(|error| error.raw_os_error());
+        assert_eq!([next(), next(), next(), next()], [Ok(Piece::Data), Ok(Piece::Data), Ok(Piece::Idle), Ok(Piece::End)]);
+        assert_eq!(next(), Err(Some(nix::libc::EIO)));
+        assert_eq!((pending.as_slice(), buffer.len()), (&b"a\nb\n"[..], 2 * BUFFER));
+    }
+
+    #[test]
+    fn a_buffer_that_never_suffices_is_an_error() {
+        let mut device = Scripted(vec![Err(nix::libc::EINVAL); 8]);
+        let mut buffer = vec![0; BUFFER];
+        let error = read_piece(&mut device, &mut buffer, &mut Vec::new()).expect_err("bounded");
+        assert_eq!((error.raw_os_error(), buffer.len()), (Some(nix::libc::EINVAL), BUFFER_LIMIT));
     }
 
     #[test]
