@@ -38,6 +38,8 @@ pub(super) struct Journal {
     files: systemd::Journal,
     /// When the kernel's newest entry of this boot was taken, in microseconds since 1970.
     newest: u64,
+    /// The size of the files in use, in bytes, when it was last known to be right.
+    usage: u64,
 }
 
 /// Opens the directory that holds the newest kernel entry of this boot: the persistent and the
@@ -76,14 +78,15 @@ fn open_directory(directory: &Path, boot_id: &BootId) -> Result<Journal, Failure
     let failed = |error: systemd::Error| failing(directory, &error);
     let path = directory.to_string_lossy();
     let mut files = OpenDirectoryOptions::default().open_directory(path.as_ref()).map_err(failed)?;
-    if files.usage().map_err(failed)? == 0 {
+    let usage = files.usage().map_err(failed)?;
+    if usage == 0 {
         return Err(files::unusable(directory));
     }
     files.set_data_threshold(FIELD_LIMIT).map_err(failed)?;
     let newest = newest_kernel_entry(&mut files, boot_id).map_err(failed)?.ok_or_else(|| no_entry(directory, boot_id))?;
     // Driver entries are journald's own words, among them those of its losses.
     files.match_add("_TRANSPORT", "driver").map_err(failed)?;
-    Ok(Journal { directory: directory.into(), files, newest })
+    Ok(Journal { directory: directory.into(), files, newest, usage })
 }
 
 /// Sets the match on the kernel's entries of this boot and finds the newest one's time.
@@ -157,7 +160,6 @@ impl Journal {
     /// Sends every entry that is there and says how many were read.
     fn drain(&mut self, feed: &mut Feed, covered: &mut Option<Resume>) -> Result<usize, Ended> {
         let (mut read, mut damaged) = (0_usize, 0_usize);
-        let before = self.files.usage().unwrap_or_default();
         loop {
             match self.files.next() {
                 Ok(0) => break,
@@ -170,17 +172,19 @@ impl Journal {
             }
             read = read.saturating_add(1);
         }
-        self.tell_dropped_files(feed, before)?;
+        self.tell_dropped_files(feed)?;
         Ok(read)
     }
 
     /// The library leaves a damaged file out from then on and does not say so, but it counts its size no longer.
-    fn tell_dropped_files(&self, feed: &Feed, before: u64) -> Result<(), Ended> {
-        if self.files.usage().unwrap_or_default() >= before {
+    fn tell_dropped_files(&mut self, feed: &mut Feed) -> Result<(), Ended> {
+        let usage = self.files.usage().unwrap_or_default();
+        let dropped = std::mem::replace(&mut self.usage, usage).saturating_sub(usage);
+        if dropped == 0 {
             return Ok(());
         }
-        let detail = format!("{}: a damaged journal file was left out", self.directory.display());
-        feed.send(Body::Gap(Gap { source: SourceName::KernelLog, lost: None, detail }))
+        let detail = format!("{}: damaged journal files of {} KiB are left out", self.directory.display(), dropped / 1024);
+        feed.lost_once(Gap { source: SourceName::KernelLog, lost: None, detail })
     }
 
     /// Sends the current entry if it is not covered. `Some` when it is damaged, which is told as a loss of one.
@@ -252,12 +256,15 @@ impl Journal {
     }
 
     fn wait(&mut self, time: Duration) -> Result<Change, Ended> {
-        match self.files.wait(Some(time)) {
-            Ok(JournalWaitResult::Invalidate) => Ok(Change::Files),
-            Ok(JournalWaitResult::Append | JournalWaitResult::Nop) => Ok(Change::Entries),
-            Err(error) if error.raw_os_error() == Some(nix::libc::EINTR) => Ok(Change::Entries),
-            Err(error) => Err(self.failed(&error)),
-        }
+        let change = match self.files.wait(Some(time)) {
+            Ok(JournalWaitResult::Invalidate) => Change::Files,
+            Ok(JournalWaitResult::Append | JournalWaitResult::Nop) => Change::Entries,
+            Err(error) if error.raw_os_error() == Some(nix::libc::EINTR) => Change::Entries,
+            Err(error) => return Err(self.failed(&error)),
+        };
+        // A file that was deleted while waiting was not damaged.
+        self.usage = self.files.usage().unwrap_or_default();
+        Ok(change)
     }
 
     fn failed(&self, error: &systemd::Error) -> Ended {

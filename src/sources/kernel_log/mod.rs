@@ -21,7 +21,7 @@ use super::{Outlet, Stop, Stopped};
 use crate::{
     config::{KernelLogChoice, Roots},
     model::BootId,
-    signal::{Body, SourceName, SourceReport, SourceState},
+    signal::{Body, Gap, SourceName, SourceReport, SourceState},
 };
 use rights::Rights;
 use std::{fmt, io, thread, time::Duration};
@@ -123,7 +123,7 @@ pub fn spawn(
     outlet: Outlet,
     stop: Stop,
 ) -> io::Result<thread::JoinHandle<()>> {
-    let feed = Feed { outlet, stop, position: resume, told: None };
+    let feed = Feed { outlet, stop, position: resume, told: None, told_loss: None };
     let machine = Machine { roots, boot_id };
     thread::Builder::new().name("kernel-log".into()).stack_size(STACK).spawn(move || read(choice, &machine, feed))
 }
@@ -178,6 +178,8 @@ struct Feed {
     position: Resume,
     /// The last report, which is not repeated.
     told: Option<SourceReport>,
+    /// The last loss that shows again whenever the source is opened, and is not told again.
+    told_loss: Option<Gap>,
 }
 
 impl Feed {
@@ -194,6 +196,15 @@ impl Feed {
         }
         self.told = Some(report.clone());
         self.send(Body::Source(report))
+    }
+
+    /// Tells of a loss that shows again whenever the source is opened.
+    fn lost_once(&mut self, gap: Gap) -> Result<(), Ended> {
+        if self.told_loss.as_ref() == Some(&gap) {
+            return Ok(());
+        }
+        self.told_loss = Some(gap.clone());
+        self.send(Body::Gap(gap))
     }
 }
 

@@ -81,7 +81,8 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn is_journal(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "journal")
+    // With `~`: set aside by journald because it was not closed properly; the library reads those too.
+    path.extension().is_some_and(|extension| extension == "journal" || extension == "journal~")
 }
 
 /// What is wrong with a file's header: `signature[8]`, then 32 bits of compatible and 32 of
