@@ -4,6 +4,11 @@
 //! no parser of meaning, no diagnosis and no exporter. A source that fails says so with a
 //! [`SourceReport`](crate::signal::SourceReport), tries again, and never takes the agent down.
 
+pub mod kernel_log;
+pub mod node_facts;
 mod outlet;
+pub mod replay;
+mod stop;
 
 pub use outlet::{Outlet, Stopped, channel, now};
+pub use stop::{Stop, Stopper, Wake, stop};

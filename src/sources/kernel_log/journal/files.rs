@@ -1,0 +1,102 @@
+//! The files of a journal directory, looked at from outside: why the library reads nothing from them.
+//!
+//! libsystemd opens a directory without error when it can read none of its files, be it for a
+//! missing right, damage, or a format newer than the library, and then shows an empty journal. Here
+//! the reason is found. Format: systemd, docs/JOURNAL_FILE_FORMAT.md and journal-def.h (252).
+
+use super::super::Failure;
+use crate::signal::SourceState;
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, Read},
+    path::{Path, PathBuf},
+};
+
+/// A node keeps some tens of files; more than this are not needed to find a reason.
+const LIMIT: usize = 1024;
+/// The first bytes of every journal file.
+const SIGNATURE: &[u8; 8] = b"LPKSHHRH";
+/// Incompatible flags that libsystemd 252 knows: XZ, LZ4, keyed hash, ZSTD, compact.
+const KNOWN_FLAGS: u32 = 0b1_1111;
+
+/// Whether the directory has journal files that may be opened at all.
+pub(super) fn check(directory: &Path) -> Result<(), Failure> {
+    let files = list(directory).map_err(|error| inaccessible(directory, &error))?;
+    if files.is_empty() {
+        return Err(Failure {
+            state: SourceState::Absent,
+            why: format!("{} holds no journal files", directory.display()),
+            remedy: "mount the host's /var/log/journal and /run/log/journal (and not Storage=none in journald.conf)".into(),
+        });
+    }
+    let denied = files.iter().filter(|file| File::open(file).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)).count();
+    if denied == files.len() {
+        return Err(Failure {
+            state: SourceState::Unreadable,
+            why: format!("none of the {denied} journal files in {} may be read", directory.display()),
+            remedy: "run as uid 0, or add the node's group systemd-journal to supplementalGroups".into(),
+        });
+    }
+    Ok(())
+}
+
+/// Why no file of the directory could be used, although some can be opened.
+pub(super) fn unusable(directory: &Path) -> Failure {
+    let files = list(directory).unwrap_or_default();
+    let why = match files.iter().find_map(|file| header_problem(file)) {
+        Some(problem) => problem,
+        None => "all are damaged or of a newer format".into(),
+    };
+    Failure {
+        state: SourceState::Unreadable,
+        why: format!("none of the {} journal files in {} can be used: {why}", files.len(), directory.display()),
+        remedy: "update nodewhy's image (its libsystemd is older than the node's journald), or choose another transport".into(),
+    }
+}
+
+fn inaccessible(directory: &Path, error: &io::Error) -> Failure {
+    let (state, remedy) = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            (SourceState::Absent, "mount the host's directory, or name it with --journal-dir")
+        }
+        ErrorKind::PermissionDenied => (SourceState::Unreadable, "run as uid 0, or add the node's group systemd-journal"),
+        _ => (SourceState::Failing, "check the mount"),
+    };
+    Failure { state, why: format!("{}: {error}", directory.display()), remedy: remedy.into() }
+}
+
+/// The `*.journal` files in the directory and in its machines' directories, where the library looks too.
+fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)?.flatten().take(LIMIT) {
+        let path = entry.path();
+        if path.is_dir() {
+            let below = fs::read_dir(&path).into_iter().flatten().flatten().take(LIMIT);
+            files.extend(below.map(|entry| entry.path()).filter(|path| is_journal(path)));
+        } else if is_journal(&path) {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+fn is_journal(path: &Path) -> bool {
+    // With `~`: set aside by journald because it was not closed properly; the library reads those too.
+    path.extension().is_some_and(|extension| extension == "journal" || extension == "journal~")
+}
+
+/// What is wrong with a file's header: `signature[8]`, then 32 bits of compatible and 32 of
+/// incompatible flags, little-endian.
+fn header_problem(file: &Path) -> Option<String> {
+    let mut header = [0; 16];
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    if let Err(error) = File::open(file).and_then(|mut file| file.read_exact(&mut header)) {
+        return Some(format!("{name}: {error}"));
+    }
+    let (signature, flags) = header.split_at_checked(12)?;
+    if !signature.starts_with(SIGNATURE) {
+        return Some(format!("{name} does not begin like a journal file"));
+    }
+    let unknown = u32::from_le_bytes(flags.try_into().ok()?) & !KNOWN_FLAGS;
+    (unknown != 0).then(|| format!("{name} is of a newer format (incompatible flags {unknown:#x})"))
+}

@@ -1,0 +1,276 @@
+//! The kernel's log, by whichever transport works: `/dev/kmsg`, systemd's journal or syslog(2).
+//!
+//! Flows in: the choice of a transport, the node's roots, the position that an earlier run reached.
+//! Flows out: every line of the current boot after that position, as its transport gave it
+//! ([`KernelLine`](crate::signal::KernelLine)), the losses that a transport tells, and a report
+//! whenever the source's condition changes. What a line means is not known here; only its position is read.
+
+#[cfg(feature = "journal")]
+mod journal;
+#[cfg(not(feature = "journal"))]
+#[path = "journal_absent.rs"]
+mod journal;
+mod kmsg;
+mod position;
+mod rights;
+mod syslog;
+
+pub use position::Resume;
+
+use super::{Outlet, Stop, Stopped};
+use crate::{
+    config::{KernelLogChoice, Roots},
+    model::BootId,
+    signal::{Body, Gap, SourceName, SourceReport, SourceState},
+};
+use rights::Rights;
+use std::{fmt, io, thread, time::Duration};
+
+/// Reading needs little stack; the C library of the journal keeps its buffers on the heap.
+const STACK: usize = 256 << 10;
+/// Waits between attempts: the first follows soon, a node without a readable log costs nothing.
+const BACK_OFF: [Duration; 4] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
+
+/// A way to read the kernel's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// `/dev/kmsg`.
+    Kmsg,
+    /// systemd's journal.
+    Journal,
+    /// syslog(2).
+    Syslog,
+}
+
+impl Transport {
+    /// Every transport, the best first.
+    pub const ALL: &'static [Self] = &[Self::Kmsg, Self::Journal, Self::Syslog];
+
+    /// The word of `--kernel-log`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kmsg => "kmsg",
+            Self::Journal => "journal",
+            Self::Syslog => "syslog",
+        }
+    }
+
+    /// Those that a choice allows, in the order in which they are tried.
+    const fn of(choice: KernelLogChoice) -> &'static [Self] {
+        match choice {
+            KernelLogChoice::Auto => Self::ALL,
+            KernelLogChoice::Kmsg => &[Self::Kmsg],
+            KernelLogChoice::Journal => &[Self::Journal],
+            KernelLogChoice::Syslog => &[Self::Syslog],
+            KernelLogChoice::None => &[],
+        }
+    }
+
+    fn open(self, machine: &Machine, rights: Rights) -> Result<Box<dyn Follow>, Failure> {
+        Ok(match self {
+            Self::Kmsg => Box::new(kmsg::open(&machine.roots.kmsg, rights)?),
+            Self::Journal => Box::new(journal::open(&machine.roots.journal, &machine.boot_id)?),
+            Self::Syslog => Box::new(syslog::open(rights)?),
+        })
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What `nodewhy doctor` tells of one transport.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Which transport.
+    pub transport: Transport,
+    /// Whether it can be read.
+    pub state: SourceState,
+    /// What it would read, or why it cannot: the path or the right that is missing.
+    pub detail: String,
+    /// What makes it work, where it does not.
+    pub remedy: Option<String>,
+}
+
+/// Tries every transport that the choice allows, without taking a line away from anybody.
+pub fn probe(choice: KernelLogChoice, roots: &Roots, boot_id: &BootId) -> Vec<Probe> {
+    let rights = Rights::read(roots);
+    let probe = |transport: &Transport| {
+        let found = match transport {
+            Transport::Kmsg => kmsg::probe(&roots.kmsg, rights),
+            Transport::Journal => journal::open(&roots.journal, boot_id).map(|journal| journal.describe()),
+            Transport::Syslog => syslog::probe(rights),
+        };
+        match found {
+            Ok(detail) => Probe { transport: *transport, state: SourceState::Up, detail, remedy: None },
+            Err(failure) => Probe { transport: *transport, state: failure.state, detail: failure.why, remedy: Some(failure.remedy) },
+        }
+    };
+    Transport::of(choice).iter().map(probe).collect()
+}
+
+/// Starts the thread that reads the log until the agent stops.
+///
+/// # Errors
+/// The process may not start another thread.
+pub fn spawn(
+    choice: KernelLogChoice,
+    roots: Roots,
+    boot_id: BootId,
+    resume: Resume,
+    outlet: Outlet,
+    stop: Stop,
+) -> io::Result<thread::JoinHandle<()>> {
+    let feed = Feed { outlet, stop, position: resume, told: None, told_loss: None };
+    let machine = Machine { roots, boot_id };
+    thread::Builder::new().name("kernel-log".into()).stack_size(STACK).spawn(move || read(choice, &machine, feed))
+}
+
+/// What is read, and of which boot.
+struct Machine {
+    roots: Roots,
+    boot_id: BootId,
+}
+
+/// Why a transport cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failure {
+    state: SourceState,
+    /// The path or call and what it answered, in a clause.
+    why: String,
+    /// What a person can do, in a clause.
+    remedy: String,
+}
+
+/// Why the reading of a transport ended.
+#[derive(Debug)]
+enum Ended {
+    /// The agent is stopping.
+    Stopped,
+    /// A file in the device's place has no more to say, and why that is known.
+    End(String),
+    /// It works and should be opened anew: its files changed.
+    Renew,
+    /// It is to be tried again later.
+    Failed(Failure),
+}
+
+impl From<Stopped> for Ended {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// An open transport.
+trait Follow {
+    /// What is read and how exact that is, in a clause.
+    fn describe(&self) -> String;
+    /// Sends every line after the position, and then every new one.
+    fn follow(&mut self, feed: &mut Feed) -> Ended;
+}
+
+/// Where the lines go, and how far they have come.
+struct Feed {
+    outlet: Outlet,
+    stop: Stop,
+    position: Resume,
+    /// The last report, which is not repeated.
+    told: Option<SourceReport>,
+    /// The last loss that shows again whenever the source is opened, and is not told again.
+    told_loss: Option<Gap>,
+}
+
+impl Feed {
+    /// Sends, waiting for room.
+    fn send(&self, body: Body) -> Result<(), Ended> {
+        if self.stop.stopped() { Err(Ended::Stopped) } else { Ok(self.outlet.send(body)?) }
+    }
+
+    /// Reports the source's condition if it has changed.
+    fn report(&mut self, state: SourceState, detail: String) -> Result<(), Ended> {
+        let report = SourceReport { source: SourceName::KernelLog, state, detail };
+        if self.told.as_ref() == Some(&report) {
+            return Ok(());
+        }
+        self.told = Some(report.clone());
+        self.send(Body::Source(report))
+    }
+
+    /// Tells of a loss that shows again whenever the source is opened.
+    fn lost_once(&mut self, gap: Gap) -> Result<(), Ended> {
+        if self.told_loss.as_ref() == Some(&gap) {
+            return Ok(());
+        }
+        self.told_loss = Some(gap.clone());
+        self.send(Body::Gap(gap))
+    }
+}
+
+/// The thread: reads, and after a failure waits and tries again.
+fn read(choice: KernelLogChoice, machine: &Machine, mut feed: Feed) {
+    let mut waits = 0_usize;
+    loop {
+        let before = feed.position.clone();
+        let told = match read_once(choice, machine, &mut feed) {
+            Err(Ended::Renew) => Ok(()),
+            Err(Ended::Failed(failure)) => feed.report(failure.state, format!("{}; {}", failure.why, failure.remedy)),
+            Ok(()) | Err(Ended::Stopped | Ended::End(_)) => return,
+        };
+        // Files that change or fail again and again without a line in between must not keep a processor busy.
+        waits = if feed.position == before { waits.saturating_add(1) } else { 0 };
+        let wait =
+            waits.checked_sub(1).map_or(Duration::ZERO, |waits| BACK_OFF.get(waits).or(BACK_OFF.last()).copied().unwrap_or_default());
+        if told.is_err() || feed.stop.wait(wait) {
+            return;
+        }
+    }
+}
+
+/// Opens the first transport that works and reads it as long as it does. Never ends well: `Ok` is
+/// the end of a choice without transports and of a file in the device's place.
+fn read_once(choice: KernelLogChoice, machine: &Machine, feed: &mut Feed) -> Result<(), Ended> {
+    let transports = Transport::of(choice);
+    if transports.is_empty() {
+        return feed.report(SourceState::Absent, "switched off by --kernel-log none".into());
+    }
+    let (mut transport, detail) = open_first(transports, machine).map_err(Ended::Failed)?;
+    feed.report(SourceState::Up, detail)?;
+    match transport.follow(feed) {
+        Ended::End(why) => feed.report(SourceState::Stale, why),
+        ended => Err(ended),
+    }
+}
+
+/// The first transport that opens, and what to say of it: how it is read and why not by a better one.
+fn open_first(transports: &[Transport], machine: &Machine) -> Result<(Box<dyn Follow>, String), Failure> {
+    let rights = Rights::read(&machine.roots);
+    let mut failures: Vec<(Transport, Failure)> = Vec::new();
+    for transport in transports {
+        match transport.open(machine, rights) {
+            Ok(open) => {
+                let others: String = failures.iter().map(|(other, failure)| format!("; not {other}: {}", failure.why)).collect();
+                let detail = format!("{transport}: {}{others}", open.describe());
+                return Ok((open, detail));
+            }
+            Err(failure) => failures.push((*transport, failure)),
+        }
+    }
+    Err(all_failed(&failures))
+}
+
+/// One failure that tells of all: the state is the one nearest to working, the remedy the one for it.
+fn all_failed(failures: &[(Transport, Failure)]) -> Failure {
+    const NEAREST: [SourceState; 4] = [SourceState::Failing, SourceState::Stale, SourceState::Unreadable, SourceState::Absent];
+    let nearest = NEAREST.iter().find_map(|state| failures.iter().find(|(_, failure)| failure.state == *state));
+    let why: Vec<String> = failures.iter().map(|(transport, failure)| format!("{transport}: {}", failure.why)).collect();
+    Failure {
+        state: nearest.map_or(SourceState::Absent, |(_, failure)| failure.state),
+        why: why.join("; "),
+        remedy: nearest.map(|(_, failure)| failure.remedy.clone()).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
