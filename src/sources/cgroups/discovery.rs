@@ -324,10 +324,7 @@ mod tests {
         while gone.len() < 2 {
             gone.extend(next(&mut discovery).into_iter().filter(|change| matches!(change, Change::Gone(..))));
         }
-        let expected = vec![
-            Change::Gone(format!("{pod}/{}", container("a")).into(), Kind::Container),
-            Change::Gone(pod.into(), Kind::Pod),
-        ];
+        let expected = vec![Change::Gone(format!("{pod}/{}", container("a")).into(), Kind::Container), Change::Gone(pod.into(), Kind::Pod)];
         assert_eq!(gone, expected);
         assert_eq!(discovery.watches.len(), 2);
     }

@@ -7,7 +7,7 @@
 //! memory controller. A controller belongs to one hierarchy at a time, so the first one that has
 //! `memory` is the one.
 
-use crate::signal::CgroupVersion;
+use crate::signal::{CgroupVersion, SourceState};
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
@@ -49,6 +49,16 @@ pub enum LayoutError {
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+impl LayoutError {
+    /// The state of a source that has this error.
+    pub fn state(&self) -> SourceState {
+        match self {
+            Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => SourceState::Unreadable,
+            Self::NoMemoryController { .. } | Self::Unreadable { .. } => SourceState::Absent,
+        }
+    }
 }
 
 impl Layout {

@@ -51,10 +51,9 @@ impl CgroupReader {
     pub fn counters(&mut self, path: &str) -> CgroupCounters {
         let (layout, mut cgroup) = self.cgroup(path);
         match layout {
-            Layout::V1 { memory, .. } => CgroupCounters {
-                local: cgroup.figure(memory, "memory.oom_control", figures::memory_events),
-                ..CgroupCounters::default()
-            },
+            Layout::V1 { memory, .. } => {
+                CgroupCounters { local: cgroup.figure(memory, "memory.oom_control", figures::memory_events), ..CgroupCounters::default() }
+            }
             Layout::V2 { unified } => CgroupCounters {
                 events: cgroup.figure(unified, "memory.events", figures::memory_events),
                 local: cgroup.figure(unified, "memory.events.local", figures::memory_events),
