@@ -1,4 +1,5 @@
 pub mod config;
+pub mod demonstration;
 pub mod model;
 pub mod signal;
 pub mod sources;
