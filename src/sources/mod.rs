@@ -4,6 +4,7 @@
 //! no parser of meaning, no diagnosis and no exporter. A source that fails says so with a
 //! [`SourceReport`](crate::signal::SourceReport), tries again, and never takes the agent down.
 
+pub mod cgroups;
 pub mod kernel_log;
 pub mod node_facts;
 mod outlet;

@@ -1,0 +1,272 @@
+//! When to look at a cgroup again, and how closely.
+//!
+//! Flows in: the memory usage seen at each look. Flows out: what else is worth reading now, and the
+//! time of the next look. Pure: the clock comes in as an argument.
+//!
+//! A look costs one small file; reading everything costs ten times that, and reading processes ten
+//! times that again. So everything is read when the usage has moved by a twentieth of the limit or a
+//! minute has passed, and the looks follow one rule: **look again before a thirtieth of the time to
+//! the limit has passed**, at the present rate of growth. That time is at most doubled from one look
+//! to the next, so that what just moved stays under watch, and it is capped by how near the limit is.
+
+use crate::model::Bytes;
+use std::time::{Duration, Instant};
+
+/// Shortest time between two looks.
+pub const SHORTEST: Duration = Duration::from_millis(250);
+/// Longest time between two looks, far from the limit.
+pub const QUIET: Duration = Duration::from_secs(15);
+/// The same with 70 % of the limit in use.
+const NEAR: Duration = Duration::from_secs(4);
+/// The same with 90 % of the limit in use.
+const VERY_NEAR: Duration = Duration::from_secs(1);
+/// Everything is read about once a minute: at the fourth quiet look.
+const WHOLE: Duration = Duration::from_secs(59);
+/// The processes of a container are read about twice a minute.
+const PROCESSES: Duration = Duration::from_secs(29);
+/// For this long after its birth a container's processes are read at every look: it is starting.
+const YOUTH: Duration = Duration::from_secs(5);
+
+/// What a look should be followed by, beyond the usage itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Read every figure.
+    pub whole: bool,
+    /// Read the processes.
+    pub processes: bool,
+    /// The usage moved enough to be told although not everything is read.
+    pub tell: bool,
+    /// The usage is rising towards the limit: look at what is inside, too.
+    pub rising: bool,
+}
+
+/// What is known of a cgroup's surroundings at a look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// The limit that it would hit first, if there is one.
+    pub limit: Option<Bytes>,
+    /// The part of the usage that reclaim drops before anything is killed: page cache not in use.
+    pub reclaimable: Bytes,
+}
+
+/// Times that looks are rounded to, so that many share one wake of the thread and yet not all fall
+/// on the same second.
+#[derive(Debug, Clone, Copy)]
+pub struct Grid {
+    /// Where the grid begins, the same for all cgroups.
+    pub origin: Instant,
+    /// The second of the fifteen at which this cgroup is looked at while it is quiet.
+    pub second: u8,
+}
+
+/// The memory of past looks at one cgroup.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    born: Instant,
+    grid: Grid,
+    beat: Duration,
+    due: Instant,
+    seen: Option<(Instant, Bytes)>,
+    told: Bytes,
+    whole: Option<(Instant, Bytes)>,
+    processes: Option<Instant>,
+}
+
+impl Pace {
+    /// For a cgroup that appeared now; it is due at once. `after_start` spreads the beats of those that
+    /// were all found by the first walk.
+    pub fn new(now: Instant, grid: Grid) -> Self {
+        Self { born: now, grid, beat: SHORTEST / 2, due: now, seen: None, told: Bytes(0), whole: None, processes: None }
+    }
+
+    /// When to look again.
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Asks for a look not later than `when`.
+    pub fn hurry(&mut self, when: Instant) {
+        self.due = self.due.min(when);
+    }
+
+    /// Takes a look's result; what it says to read is taken as read.
+    pub fn look(&mut self, now: Instant, usage: Bytes, bounds: Bounds) -> Verdict {
+        let step = step(usage, bounds);
+        let moved = |since: Bytes| Bytes(since.0.abs_diff(usage.0));
+        let jumped = self.whole.is_none_or(|(_, then)| moved(then) >= step) && self.may_read_all(now);
+        let whole = jumped || self.whole.is_none_or(|(at, _)| now.duration_since(at) >= WHOLE);
+        let processes =
+            jumped || now.duration_since(self.born) < YOUTH || self.processes.is_none_or(|at| now.duration_since(at) >= PROCESSES);
+        let tell = moved(self.told) >= Bytes(step.0 / 5);
+        let to_limit = self.time_to_limit(now, usage, bounds);
+        self.beat = next_beat(self.beat, to_limit, usage, bounds);
+        self.due = self.grid.next(now, self.beat);
+        self.seen = Some((now, usage));
+        if whole {
+            self.whole = Some((now, usage));
+        }
+        if whole || tell {
+            self.told = usage;
+        }
+        if processes {
+            self.processes = Some(now);
+        }
+        Verdict { whole, processes, tell: whole || tell, rising: jumped && to_limit.is_some() }
+    }
+
+    /// Not more than once a second, unless the limit is near enough for the shortest beat.
+    fn may_read_all(&self, now: Instant) -> bool {
+        self.beat == SHORTEST || self.whole.is_none_or(|(at, _)| now.duration_since(at) >= 4 * SHORTEST)
+    }
+
+    /// At the rate since the last look; `None` when it does not grow or there is no limit.
+    fn time_to_limit(&self, now: Instant, usage: Bytes, bounds: Bounds) -> Option<Duration> {
+        let (then, before) = self.seen?;
+        let growth = usage.saturating_sub(before).0;
+        let left = bounds.limit?.saturating_sub(usage.saturating_sub(bounds.reclaimable)).0;
+        let elapsed = now.duration_since(then).as_millis();
+        let millis = u128::from(left) * elapsed / u128::from((growth > 0).then_some(growth)?);
+        Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+    }
+}
+
+/// The change of usage that makes a whole reading worth while: a twentieth of the limit, or without
+/// a limit of the usage, but no less than a few pages' noise.
+fn step(usage: Bytes, bounds: Bounds) -> Bytes {
+    const LEAST: u64 = 1 << 20;
+    Bytes((bounds.limit.unwrap_or(usage).0 / 20).max(LEAST))
+}
+
+fn next_beat(beat: Duration, to_limit: Option<Duration>, usage: Bytes, bounds: Bounds) -> Duration {
+    let in_use = bounds.limit.and_then(|limit| usage.saturating_sub(bounds.reclaimable).percent_of(limit));
+    let longest = match in_use {
+        Some(90..) => VERY_NEAR,
+        Some(70..) => NEAR,
+        _ => QUIET,
+    };
+    let by_growth = to_limit.map_or(longest, |time| time / 30);
+    by_growth.min(beat * 2).clamp(SHORTEST, longest)
+}
+
+impl Grid {
+    /// The point of the grid that follows `now` after about one beat.
+    fn next(self, now: Instant, beat: Duration) -> Instant {
+        let now = millis(now.duration_since(self.origin));
+        let point = if beat == QUIET {
+            let (period, second) = (millis(QUIET), u64::from(self.second) * 1000);
+            // Half a second's grace, or a thread that wakes early would look twice.
+            (now + period + 500 - second) / period * period + second
+        } else {
+            let width = millis(if beat < VERY_NEAR { SHORTEST } else { VERY_NEAR });
+            (now + millis(beat) + width / 2) / width * width
+        };
+        self.origin + Duration::from_millis(point)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn bounds(limit: u64) -> Bounds {
+        Bounds { limit: Some(Bytes(limit * MIB)), ..Bounds::default() }
+    }
+
+    /// Looks whenever due, with the usage that `usage` gives for the seconds since the start; returns
+    /// the looks as (seconds, verdict) up to `end`.
+    fn looks(limit: Bounds, end: u64, usage: impl Fn(f64) -> f64) -> Vec<(f64, Verdict)> {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, Grid { origin: start, second: 0 });
+        let mut looks = Vec::new();
+        while pace.due() < start + Duration::from_secs(end) {
+            let now = pace.due();
+            let at = now.duration_since(start).as_secs_f64();
+            let amount = Bytes((usage(at) * MIB as f64) as u64);
+            looks.push((at, pace.look(now, amount, limit)));
+        }
+        looks
+    }
+
+    #[test]
+    fn a_quiet_cgroup_costs_a_look_in_15_seconds() {
+        let seen = looks(bounds(100), 600, |_| 10.0);
+        assert!((40..50).contains(&seen.len()), "{} looks", seen.len());
+        assert!(seen[0].1.whole && seen[0].1.processes && seen[0].1.tell);
+        let whole = seen.iter().filter(|(_, verdict)| verdict.whole).count();
+        assert!((8..=11).contains(&whole), "{whole} whole readings in ten minutes");
+        assert_eq!(seen.iter().filter(|(_, verdict)| verdict.tell).count(), whole, "nothing moved, nothing more to tell");
+    }
+
+    #[test]
+    fn growth_is_followed_ever_closer() {
+        let seen = looks(bounds(100), 120, |at| 10.0 + at * 0.7);
+        let (last, _) = seen[seen.len() - 1];
+        assert!(last > 119.0, "the last look is less than a second before the end: {last}");
+        let told = seen.iter().filter(|(_, verdict)| verdict.whole).count();
+        assert!((15..30).contains(&told), "a reading each 5 %: {told}");
+        assert!(seen.iter().any(|(_, verdict)| verdict.rising));
+    }
+
+    #[test]
+    fn standing_still_near_the_limit_is_watched_each_second_without_reading_everything() {
+        let seen = looks(bounds(100), 120, |_| 95.0);
+        assert!(seen.len() > 100);
+        assert!(seen.iter().filter(|(_, verdict)| verdict.whole).count() <= 3);
+    }
+
+    #[test]
+    fn page_cache_is_not_nearness() {
+        let cached = Bounds { reclaimable: Bytes(80 * MIB), ..bounds(100) };
+        assert!(looks(cached, 600, |_| 99.0).len() < 50);
+    }
+
+    #[test]
+    fn a_burst_just_after_the_start_is_seen_on_its_way() {
+        let seen = looks(bounds(32), 1, |at| at * 80.0);
+        assert!(seen.len() >= 3, "{seen:?}");
+        assert!(seen[1].1.whole && seen[1].1.processes);
+    }
+
+    #[test]
+    fn without_a_limit_only_its_own_size_counts() {
+        let seen = looks(Bounds::default(), 60, |at| 100.0 + at);
+        assert!(seen.iter().filter(|(_, verdict)| verdict.whole).count() < 12);
+        assert!(seen.iter().all(|(_, verdict)| !verdict.rising));
+    }
+
+    #[test]
+    fn quiet_looks_keep_their_second_and_are_a_period_apart() {
+        let origin = Instant::now();
+        for second in 0..15u8 {
+            let grid = Grid { origin, second };
+            let mut at = origin + Duration::from_millis(7_300);
+            for _ in 0..3 {
+                let next = grid.next(at, QUIET);
+                let millis = next.duration_since(origin).as_millis();
+                assert_eq!(millis % 15_000, u128::from(second) * 1000);
+                assert!(next > at && next <= at + QUIET, "second {second}");
+                at = next;
+            }
+            assert_eq!(grid.next(at, QUIET), at + QUIET);
+            assert_eq!(grid.next(at + Duration::from_micros(80), SHORTEST), at + SHORTEST);
+        }
+    }
+
+    #[test]
+    fn hurrying_only_brings_forward() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, Grid { origin: start, second: 0 });
+        pace.look(start, Bytes(0), bounds(100));
+        let due = pace.due();
+        pace.hurry(due + QUIET);
+        assert_eq!(pace.due(), due);
+        pace.hurry(start);
+        assert_eq!(pace.due(), start);
+    }
+}
