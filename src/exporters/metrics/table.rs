@@ -110,7 +110,7 @@ metrics! {
         "Ends of container instances since the node booted, by workload, container and cause.";
     TERMINATIONS_UNOBSERVED: Counter "nodewhy_container_terminations_unobserved_total" []
         "Ends of container instances that the restart count tells of and no status described.";
-    RESTART_COUNTER_RESETS: Counter "nodewhy_restart_counter_resets_total" []
+    RESTART_COUNTER_RESETS: Counter "nodewhy_restart_count_resets_total" []
         "Times a container's restart count went backwards.";
     WORKLOAD_PODS: Gauge "nodewhy_workload_pods" ["namespace", "workload_kind", "workload"]
         "Pods of the workload on this node, now or in the last hour.";
