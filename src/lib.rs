@@ -1,5 +1,6 @@
 pub mod config;
 pub mod core;
+pub mod exporters;
 pub mod findings;
 pub mod inventory;
 pub mod model;

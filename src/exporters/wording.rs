@@ -1,0 +1,112 @@
+//! Words that the page and the log share.
+
+use crate::{
+    findings::{EvidenceSource, Subject},
+    model::{Blame, Confidence, Scope},
+};
+
+/// A source of evidence as a person calls it.
+pub(super) const fn source(source: EvidenceSource) -> &'static str {
+    match source {
+        EvidenceSource::KernelLog => "kernel log",
+        EvidenceSource::Cgroup => "cgroup",
+        EvidenceSource::Process => "process",
+        EvidenceSource::Node => "node",
+        EvidenceSource::PodStatus => "pod status",
+    }
+}
+
+/// How sure a finding is, as an adjective.
+pub(super) const fn confidence(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::Proven => "proven",
+        Confidence::Likely => "likely",
+        Confidence::Possible => "possible",
+    }
+}
+
+/// Whose fault it is, as a clause.
+pub(super) const fn blame(blame: Blame) -> &'static str {
+    match blame {
+        Blame::Workload => "the workload’s own doing",
+        Blame::Node => "the node’s doing",
+        Blame::Neighbour => "a neighbour’s doing",
+        Blame::Both => "the node’s and the workload’s doing",
+        Blame::Insufficient => "whose doing is not known",
+    }
+}
+
+/// What gave way, as a clause.
+pub(super) const fn scope(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Container => "in one container",
+        Scope::Pod => "in one pod",
+        Scope::QosClass => "in one QoS class",
+        Scope::NodeAllocatable => "among all pods",
+        Scope::Node => "on the whole node",
+        Scope::HostService => "in a host service",
+    }
+}
+
+/// Who a finding is about: `shop/cart-7d9f8c-x2x7p · container api`; `None` where nothing is known.
+pub(super) fn subject(subject: &Subject) -> Option<String> {
+    let pod = match (&subject.namespace, &subject.pod, &subject.pod_uid) {
+        (Some(namespace), Some(pod), _) => Some(format!("{namespace}/{pod}")),
+        (None, Some(pod), _) => Some(pod.clone()),
+        (_, None, Some(uid)) => Some(format!("pod {uid}")),
+        (_, None, None) => None,
+    };
+    let container = match (&subject.container, &subject.container_id) {
+        (Some(name), _) => Some(format!("container {name}")),
+        (None, Some(id)) => Some(format!("container {}", id.short())),
+        (None, None) => None,
+    };
+    let parts: Vec<_> = [pod, container].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(" · "))
+}
+
+/// A length of time in its two largest units: `45 s`, `12 min 3 s`, `3 h 20 min`, `2 d 4 h`.
+pub(super) fn duration(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let Some(first) = UNITS.iter().position(|(size, _)| seconds >= *size) else { return "0 s".into() };
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (size, unit) in UNITS.iter().skip(first).take(2) {
+        if rest >= *size {
+            parts.push(format!("{} {unit}", rest / size));
+        }
+        rest %= size;
+    }
+    parts.join(" ")
+}
+
+/// `1 time`, `3 times`.
+pub(super) fn count(number: u64, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {one}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ContainerId;
+
+    #[test]
+    fn a_subject_is_told_as_far_as_it_is_known() {
+        let mut who = Subject::default();
+        assert_eq!(subject(&who), None);
+        who.container_id = ContainerId::parse(&"c0ffee00".repeat(8));
+        assert_eq!(subject(&who).as_deref(), Some("container c0ffee00c0ff"));
+        who.pod = Some("cart-0".into());
+        who.container = Some("api".into());
+        assert_eq!(subject(&who).as_deref(), Some("cart-0 · container api"));
+        who.namespace = Some("shop".into());
+        assert_eq!(subject(&who).as_deref(), Some("shop/cart-0 · container api"));
+    }
+
+    #[test]
+    fn a_duration_has_two_units_at_most() {
+        let shown: Vec<_> = [0, 45, 60, 723, 12_000, 187_261].into_iter().map(duration).collect();
+        assert_eq!(shown, ["0 s", "45 s", "1 min", "12 min 3 s", "3 h 20 min", "2 d 4 h"]);
+    }
+}
