@@ -2,7 +2,10 @@
 //!
 //! Nothing in here is an `Option` that means "default", and nothing is read from the machine.
 
-use std::path::PathBuf;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// Where the node's files are. Tests use a folder, the DaemonSet the host's mounts, the code is the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,4 +48,75 @@ pub enum KernelLogChoice {
     Journal,
     /// None.
     None,
+}
+
+/// Where to learn of this node's pods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum PodSourceChoice {
+    /// The API server in a cluster; the kubelet's log directory everywhere.
+    #[default]
+    Auto,
+    /// Only the kubelet's log directory.
+    Directory,
+    /// Nowhere: pods are known by their uid.
+    None,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Everything that an agent needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// The node's name; `None` for the host's.
+    pub node_name: Option<String>,
+    /// Where the node's files are.
+    pub roots: Roots,
+    /// How to read the kernel's log.
+    pub kernel_log: KernelLogChoice,
+    /// Where to learn of pods.
+    pub pods: PodSourceChoice,
+    /// How findings are printed.
+    pub output: Output,
+    /// Where to serve; `None` to serve nothing.
+    pub listen: Option<SocketAddr>,
+    /// What readers of findings have to present when they are not on this machine.
+    pub token: Option<String>,
+    /// Where to keep state; `None` to keep none.
+    pub state_dir: Option<PathBuf>,
+    /// Where to record signals; `None` not to.
+    pub record: Option<PathBuf>,
+}
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The token file cannot be read.
+    #[error("--token-file {path}: {source}; give a file that this process may read")]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The token file is empty.
+    #[error("--token-file {0}: the file holds no token; write one into its first line")]
+    EmptyToken(PathBuf),
+}
+
+/// Reads a token: the first line of a file, without white space around it.
+///
+/// # Errors
+/// The file cannot be read or holds nothing.
+pub fn read_token(path: &Path) -> Result<String, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Token { path: path.into(), source })?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.is_empty() { Err(ConfigError::EmptyToken(path.into())) } else { Ok(token.into()) }
 }

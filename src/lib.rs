@@ -1,9 +1,19 @@
+//! nodewhy explains, on each Kubernetes node, why its containers die.
+
+pub mod agent;
+pub mod args;
+pub mod checkpoint_file;
+pub mod cli;
 pub mod config;
 pub mod core;
+pub mod demonstration;
+pub mod diagnosis;
 pub mod exporters;
 pub mod findings;
 pub mod inventory;
 pub mod model;
+pub mod parse;
 pub mod record;
 pub mod signal;
 pub mod sources;
+pub mod telemetry;

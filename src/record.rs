@@ -201,6 +201,16 @@ impl Recording {
         Self::read(path, reader)
     }
 
+    /// Reads a recording that is part of the program.
+    ///
+    /// # Errors
+    /// It is no recording, or one of another version.
+    pub fn shipped(name: &str, bytes: &'static [u8]) -> Result<Self, RecordingError> {
+        let path = Path::new(name);
+        let reader = decompressed(bytes).map_err(|source| RecordingError::Open { path: path.into(), source })?;
+        Self::read(path, reader)
+    }
+
     fn read(path: &Path, reader: Box<dyn BufRead + Send>) -> Result<Self, RecordingError> {
         let mut lines = Lines { reader, line: Vec::new(), number: 0 };
         let header = read_header(&mut lines).map_err(|why| RecordingError::NotARecording { path: path.into(), why })?;
@@ -252,7 +262,7 @@ fn read_header(lines: &mut Lines) -> Result<Header, String> {
 }
 
 /// The file's lines, decompressed where it begins like zstd.
-fn decompressed(mut file: File) -> io::Result<Box<dyn BufRead + Send>> {
+fn decompressed(mut file: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead + Send>> {
     let mut start = Vec::new();
     Read::by_ref(&mut file).take(4).read_to_end(&mut start)?;
     let compressed = start == ZSTD_MAGIC;

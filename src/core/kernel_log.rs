@@ -30,6 +30,28 @@ pub struct KernelLog {
 pub struct Resume {
     /// The last record that needs no second look.
     pub record: Option<RecordNumber>,
+    /// Its time: what carries over when the transport changes.
+    pub boot: Option<BootTime>,
+}
+
+impl Resume {
+    /// The record's number, if the transport numbers records.
+    pub fn sequence(self) -> Option<u64> {
+        match self.record {
+            Some(RecordNumber::Sequence(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Whether a record needs no second look.
+    fn covers(self, number: RecordNumber, boot: BootTime) -> bool {
+        match (self.record, number) {
+            (Some(RecordNumber::Sequence(done)), RecordNumber::Sequence(number)) => number <= done,
+            (Some(RecordNumber::Clock(done)), RecordNumber::Clock(number)) => number <= done,
+            (Some(_), _) => self.boot.is_some_and(|done| boot <= done),
+            (None, _) => false,
+        }
+    }
 }
 
 /// The number of a record, in the way of its transport.
@@ -53,14 +75,6 @@ impl RecordNumber {
         match self {
             Self::Sequence(_) => Self::Sequence(number),
             Self::Clock(_) => Self::Clock(number),
-        }
-    }
-
-    /// Whether this record comes no later than `other`; never, if they are numbered differently.
-    const fn is_within(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Sequence(a), Self::Sequence(b)) | (Self::Clock(a), Self::Clock(b)) => a <= b,
-            _ => false,
         }
     }
 }
@@ -117,11 +131,17 @@ impl KernelLog {
     }
 
     /// Where a restart may go on: before the dump being read and before `oldest_case`.
-    pub fn position(&self, oldest_case: Option<u64>) -> Resume {
-        let needed = [self.assembler.open_since().map(|position| position.record), oldest_case].into_iter().flatten().min();
+    pub fn position(&self, oldest_case: Option<Position>) -> Resume {
         let latest = self.latest.or(self.resume.record);
-        let before = latest.zip(needed).map(|(latest, needed)| latest.with(needed.saturating_sub(1)));
-        Resume { record: before.or(latest) }
+        let latest_boot = self.latest_boot.or(self.resume.boot);
+        let needed = [self.assembler.open_since(), oldest_case].into_iter().flatten().min();
+        match (needed, latest) {
+            (Some(needed), Some(latest)) => Resume {
+                record: Some(latest.with(needed.record.saturating_sub(1))),
+                boot: needed.boot.map(|boot| BootTime(boot.0.saturating_sub(1))),
+            },
+            _ => Resume { record: latest, boot: latest_boot },
+        }
     }
 
     fn read_decoded(&mut self, record: Result<KernelRecord<'_>, kmsg::MalformedRecord>) -> Read {
@@ -138,7 +158,7 @@ impl KernelLog {
         }
         // A transport without sequence numbers is ordered by its microseconds.
         let number = seq.map_or(RecordNumber::Clock(boot.0), RecordNumber::Sequence);
-        if self.resume.record.is_some_and(|done| number.is_within(done)) {
+        if self.resume.covers(number, boot) {
             return Read { lost, ..Read::default() };
         }
         self.latest = Some(number);

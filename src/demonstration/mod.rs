@@ -89,6 +89,15 @@ impl DemoError {
     }
 }
 
+/// Plays the hog if this process was started as one; `None` for every other start of the program.
+pub fn run_if_asked() -> Option<std::process::ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let asked = arguments.next().is_some_and(|first| first == HOG_ARGUMENT);
+    let program = asked.then(HogProgram::this)?;
+    let rest: Vec<_> = arguments.collect();
+    Some(program.map_or(std::process::ExitCode::FAILURE, |program| run_hog(&program, &rest)))
+}
+
 /// A kill that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DemoKill {

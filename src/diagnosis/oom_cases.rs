@@ -12,7 +12,7 @@ use super::{
 use crate::{
     inventory::{Belonging, Inventory},
     model::{BootTime, Cause, ContainerId, Moment},
-    parse::oom::{OomEvent, OomOutcome},
+    parse::oom::{OomEvent, OomOutcome, Position},
 };
 
 /// Kills looked after at a time. At 4,500 kills a minute this is three seconds of them.
@@ -137,8 +137,8 @@ impl OomCases {
     }
 
     /// The first record of the oldest kill whose story is not complete: a restart reads from there.
-    pub fn oldest_record(&self) -> Option<u64> {
-        self.cases.iter().map(|case| case.event.first.record).min()
+    pub fn oldest_record(&self) -> Option<Position> {
+        self.cases.iter().map(|case| case.event.first).min()
     }
 
     /// The kill of a container, if it is being looked after.

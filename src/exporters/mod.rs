@@ -5,8 +5,8 @@
 //! decides nothing: it knows no source, no parser, no inventory and no diagnosis.
 
 pub mod agent_figures;
-//HTTP
-//LOG
+pub mod http;
+pub mod log;
 pub mod metrics;
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ pub mod cgroups;
 pub mod kernel_log;
 pub mod node_facts;
 mod outlet;
+pub mod pod_logs;
+pub mod pods;
 pub mod replay;
 mod stop;
 

@@ -135,6 +135,11 @@ impl OomAssembler {
         news
     }
 
+    /// The first line of the dump that is being put together.
+    pub fn open_since(&self) -> Option<Position> {
+        self.draft.as_ref().map(|draft| draft.first)
+    }
+
     /// The log has ended.
     pub fn flush(&mut self) -> Vec<OomNews> {
         let mut news = Vec::new();

@@ -1,0 +1,243 @@
+//! The running agent: wiring only. Starts the sources, owns the core, hands its effects to the exporters.
+//!
+//! ```text
+//! source threads ─▶ Outlet ─▶ core task ─▶ FindingLog, checkpoint, sampler requests
+//!                                 ▲   └──▶ recording
+//!                    HTTP task ───┘ asks for snapshots
+//! ```
+
+use crate::{
+    checkpoint_file::CheckpointFile,
+    config::{AgentConfig, PodSourceChoice},
+    core::{Core, Effect, Resume, Snapshot},
+    exporters::{
+        http::{self, Guard, SnapshotReader},
+        log::FindingLog,
+    },
+    record::Recorder,
+    signal::{Body, NodeFacts, Signal},
+    sources::{self, Outlet, Stop, Stopper, cgroups::SamplerHandle, kernel_log, node_facts, pod_logs, pods},
+    telemetry,
+};
+use anyhow::Context;
+use std::{
+    fs::File,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+/// Signals taken at a time, so that a flood of records does not starve the exporters.
+const BATCH: usize = 128;
+
+/// Requests for a snapshot that may wait: scrapers and people, a handful.
+const WAITING_READERS: usize = 16;
+
+/// A checkpoint is written at most this often. What a crash loses in between is read again.
+const SAVE_EVERY: Duration = Duration::from_secs(2);
+
+/// How long the sources may take to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+
+/// A started agent: its sources run.
+pub struct Agent {
+    core: Core,
+    facts: NodeFacts,
+    signals: mpsc::Receiver<Signal>,
+    requests: mpsc::Receiver<oneshot::Sender<Arc<Snapshot>>>,
+    reader: CoreReader,
+    sampler: SamplerHandle,
+    stopper: Stopper,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
+    log: FindingLog,
+    saver: Option<Saver>,
+    recorder: Option<Recorder<File>>,
+}
+
+struct Saver {
+    file: CheckpointFile,
+    dirty: bool,
+    saved: Instant,
+}
+
+/// Asks the core's task for snapshots.
+#[derive(Debug, Clone)]
+pub struct CoreReader(mpsc::Sender<oneshot::Sender<Arc<Snapshot>>>);
+
+impl SnapshotReader for CoreReader {
+    async fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        let (answer, asked) = oneshot::channel();
+        self.0.send(answer).await.ok()?;
+        asked.await.ok()
+    }
+}
+
+impl Agent {
+    /// Reads the node's facts, takes up the checkpoint, and starts every source.
+    ///
+    /// # Errors
+    /// The node's facts cannot be read, the recording cannot be written, or no thread can be started.
+    /// A source that cannot be read is no error: it says so and tries again.
+    pub fn start(config: &AgentConfig) -> anyhow::Result<Self> {
+        let facts = node_facts::read(&config.roots, config.node_name.as_deref())?;
+        let saver = config.state_dir.as_deref().map(|dir| Saver::new(CheckpointFile::new(dir)));
+        let checkpoint = saver.as_ref().and_then(|saver| saver.file.load(&facts.boot_id));
+        let resume = checkpoint.as_ref().map_or_else(Resume::default, |checkpoint| checkpoint.kernel_log);
+        let core = checkpoint.map_or_else(Core::new, Core::restore);
+        let recorder = config.record.as_deref().map(|path| Recorder::create(path, &facts.agent)).transpose()?;
+        let (outlet, signals) = sources::channel();
+        let (stopper, stop) = sources::stop().context("cannot make a pipe")?;
+        let (ask, requests) = mpsc::channel(WAITING_READERS);
+        let sampler = sources::cgroups::spawn(&config.roots, outlet.clone()).context("cannot start the sampler's thread")?;
+        let threads = start_threads(config, &facts, resume, &outlet, &stop)?;
+        let tasks = start_tasks(config, &facts, &outlet);
+        let log = FindingLog::new(config.output);
+        Ok(Self { core, facts, signals, requests, reader: CoreReader(ask), sampler, stopper, threads, tasks, log, saver, recorder })
+    }
+
+    /// What the HTTP task asks.
+    pub fn reader(&self) -> CoreReader {
+        self.reader.clone()
+    }
+
+    /// Explains what happens until `shutdown` is done. `observe` sees each effect before it is carried out.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>, mut observe: impl FnMut(&Effect)) -> anyhow::Result<()> {
+        tokio::pin!(shutdown);
+        self.feed(Signal { at: sources::now(), body: Body::Node(self.facts.clone()) }, &mut observe)?;
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let tick = wait_until(self.core.due());
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(answer) = self.requests.recv() => { let _ = answer.send(Arc::new(self.core.snapshot())); }
+                taken = self.signals.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 { break }
+                    for signal in batch.drain(..) {
+                        self.feed(signal, &mut observe)?;
+                    }
+                }
+                () = tick => self.feed(Signal { at: sources::now(), body: Body::Tick }, &mut observe)?,
+            }
+            self.save(false);
+        }
+        self.stop().await
+    }
+
+    fn feed(&mut self, signal: Signal, observe: &mut impl FnMut(&Effect)) -> anyhow::Result<()> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.append(&signal).context("cannot write the recording")?;
+        }
+        telemetry::source_changed(&signal);
+        for effect in self.core.apply(signal) {
+            observe(&effect);
+            self.carry_out(effect);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Finding { change, finding } => self.log.tell(change, &finding),
+            Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
+            Effect::Save => {
+                if let Some(saver) = &mut self.saver {
+                    saver.dirty = true;
+                }
+            }
+        }
+    }
+
+    fn save(&mut self, last: bool) {
+        let Some(saver) = self.saver.as_mut().filter(|saver| last || saver.is_due()) else { return };
+        if let Some(checkpoint) = self.core.checkpoint() {
+            saver.save(&checkpoint);
+        }
+    }
+
+    async fn stop(mut self) -> anyhow::Result<()> {
+        self.save(true);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush().context("cannot write the recording")?;
+        }
+        self.tasks.iter().for_each(JoinHandle::abort);
+        let Self { signals, sampler, stopper, threads, .. } = self;
+        drop((signals, stopper));
+        let stopped = tokio::task::spawn_blocking(move || {
+            sampler.stop();
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+        });
+        let _ = tokio::time::timeout(STOP_WITHIN, stopped).await;
+        Ok(())
+    }
+}
+
+impl Saver {
+    fn new(file: CheckpointFile) -> Self {
+        Self { file, dirty: false, saved: Instant::now() }
+    }
+
+    fn is_due(&self) -> bool {
+        self.dirty && self.saved.elapsed() >= SAVE_EVERY
+    }
+
+    fn save(&mut self, checkpoint: &crate::core::Checkpoint) {
+        self.file.save(checkpoint);
+        self.dirty = false;
+        self.saved = Instant::now();
+    }
+}
+
+fn start_threads(
+    config: &AgentConfig,
+    facts: &NodeFacts,
+    resume: Resume,
+    outlet: &Outlet,
+    stop: &Stop,
+) -> anyhow::Result<Vec<std::thread::JoinHandle<()>>> {
+    let resume = kernel_log::Resume { seq: resume.sequence(), cursor: None, boot_time: resume.boot };
+    let (roots, boot) = (config.roots.clone(), facts.boot_id.clone());
+    let log = kernel_log::spawn(config.kernel_log, roots, boot, resume, outlet.clone(), stop.clone());
+    let mut threads = vec![log.context("cannot start the kernel log's thread")?];
+    if config.pods != PodSourceChoice::None {
+        let thread = pod_logs::spawn(&config.roots.pod_logs, outlet.clone(), stop.clone());
+        threads.push(thread.context("cannot start the pod directory's thread")?);
+    }
+    Ok(threads)
+}
+
+fn start_tasks(config: &AgentConfig, facts: &NodeFacts, outlet: &Outlet) -> Vec<JoinHandle<()>> {
+    match config.pods {
+        PodSourceChoice::Auto if pods::in_cluster() => vec![tokio::spawn(pods::watch(facts.node.clone(), outlet.clone()))],
+        _ => Vec::new(),
+    }
+}
+
+/// Sleeps until a moment of the boot clock.
+async fn wait_until(due: Option<crate::model::BootTime>) {
+    match due {
+        None => std::future::pending().await,
+        Some(due) => tokio::time::sleep(Duration::from_micros(due.micros_since(sources::now().boot).max(1000))).await,
+    }
+}
+
+/// Serves metrics and findings until `shutdown` is done.
+///
+/// # Errors
+/// The address cannot be bound: it is in use, or needs a right.
+pub async fn serve(config: &AgentConfig, reader: CoreReader, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    let Some(address) = config.listen else { return Ok(()) };
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("--listen {address}: cannot listen there; choose a free port, or stop what uses it"))?;
+    tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz, /readyz and /api/v1/findings");
+    let guard = Guard::new(config.token.clone());
+    http::serve(listener, reader, guard, shutdown).await.context("the HTTP server ended")
+}

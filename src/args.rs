@@ -1,0 +1,207 @@
+//! What was typed. [`crate::config`] is what it resolves to.
+
+use crate::{
+    cli,
+    config::{AgentConfig, ConfigError, KernelLogChoice, Output, PodSourceChoice, Roots},
+};
+use clap::{Args, Parser, Subcommand};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Explains why containers die on this node: which limit, who held the memory, and whether the node or the workload is at fault.
+#[derive(Debug, Parser)]
+#[command(name = "nodewhy", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch this node, explain what dies, and serve metrics and findings until stopped.
+    Agent(AgentArgs),
+    /// Let the real kernel kill a process in a pod-shaped cgroup, explain it, and exit.
+    Demo(DemoArgs),
+    /// Say for every source whether it can be read, what it lacks, and how to grant it.
+    Doctor(SourceArgs),
+    /// Read a saved log or a pipe and print one JSON object a line for every problem in it.
+    Parse(cli::parse::Args),
+    /// Record what the sources say, to be replayed elsewhere.
+    Record(RecordArgs),
+    /// Explain a recording, as the agent would have.
+    Replay(ReplayArgs),
+    /// List every cause that a finding can have, and what it means.
+    Causes(OutputArgs),
+}
+
+/// Where the node's files are and which sources to read.
+#[derive(Debug, Clone, Args)]
+pub struct SourceArgs {
+    /// This node's name, as Kubernetes knows it; by default the host's name.
+    #[arg(long, env = "NODE_NAME")]
+    pub node_name: Option<String>,
+    /// The host's /proc.
+    #[arg(long, env = "NODEWHY_PROC_ROOT", default_value_os_t = Roots::default().proc)]
+    pub proc_root: PathBuf,
+    /// The host's /sys/fs/cgroup.
+    #[arg(long, env = "NODEWHY_CGROUP_ROOT", default_value_os_t = Roots::default().cgroup)]
+    pub cgroup_root: PathBuf,
+    /// The kernel log's device.
+    #[arg(long, env = "NODEWHY_KMSG", default_value_os_t = Roots::default().kmsg)]
+    pub kmsg: PathBuf,
+    /// A directory of journal files; may be given several times.
+    #[arg(long = "journal-dir", env = "NODEWHY_JOURNAL_DIRS", value_delimiter = ':', default_values_os_t = Roots::default().journal)]
+    pub journal_dirs: Vec<PathBuf>,
+    /// The kubelet's directory of container logs: names pods without an API server.
+    #[arg(long, env = "NODEWHY_POD_LOG_DIR", default_value_os_t = Roots::default().pod_logs)]
+    pub pod_log_dir: PathBuf,
+    /// How to read the kernel's log; auto takes the first that works and says why not the others.
+    #[arg(long, env = "NODEWHY_KERNEL_LOG", value_enum, default_value_t)]
+    pub kernel_log: KernelLogChoice,
+    /// Where to learn of this node's pods; auto asks the API server when running in a cluster.
+    #[arg(long, env = "NODEWHY_PODS", value_enum, default_value_t)]
+    pub pods: PodSourceChoice,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Args)]
+pub struct OutputArgs {
+    /// For people, or one JSON object a line.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Options of `agent`.
+#[derive(Debug, Clone, Args)]
+pub struct AgentArgs {
+    #[command(flatten)]
+    sources: SourceArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Where to serve /metrics, /healthz, /readyz and /api/v1/findings.
+    #[arg(long, env = "NODEWHY_LISTEN", default_value = "127.0.0.1:9909")]
+    listen: SocketAddr,
+    /// A file with the token that readers of findings need when the address is not loopback.
+    #[arg(long, env = "NODEWHY_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// Where positions, counters and findings are kept over restarts; a directory that a reboot empties.
+    #[arg(long, env = "NODEWHY_STATE_DIR", default_value = "/run/nodewhy")]
+    state_dir: PathBuf,
+    /// Also write every signal to this recording.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Begin with a demonstration: a real kill by the kernel in a pod-shaped cgroup.
+    #[arg(long)]
+    demonstrate: bool,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    sources: SourceArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Options of `record`.
+#[derive(Debug, Clone, Args)]
+pub struct RecordArgs {
+    #[command(flatten)]
+    sources: SourceArgs,
+    /// The recording to write.
+    pub out: PathBuf,
+    /// Stop after this many seconds; without it, on Ctrl-C.
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<u64>,
+}
+
+/// Options of `replay`.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// The recording to read.
+    pub recording: PathBuf,
+    /// As fast as possible, or with the pauses of the recording.
+    #[arg(long, value_enum, default_value_t)]
+    pub speed: SpeedArg,
+    /// Print the findings at the end as the JSON of /api/v1/findings, instead of each change.
+    #[arg(long)]
+    pub summary: bool,
+}
+
+/// `--speed`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum SpeedArg {
+    /// As fast as possible.
+    #[default]
+    Max,
+    /// With the pauses of the recording.
+    Real,
+}
+
+impl SourceArgs {
+    /// The roots.
+    pub fn roots(&self) -> Roots {
+        Roots {
+            proc: self.proc_root.clone(),
+            cgroup: self.cgroup_root.clone(),
+            kmsg: self.kmsg.clone(),
+            journal: self.journal_dirs.clone(),
+            pod_logs: self.pod_log_dir.clone(),
+        }
+    }
+
+    /// The configuration of an agent that serves nothing and keeps nothing.
+    pub fn resolve(&self, output: Output) -> AgentConfig {
+        AgentConfig {
+            node_name: self.node_name.clone().filter(|name| !name.is_empty()),
+            roots: self.roots(),
+            kernel_log: self.kernel_log,
+            pods: self.pods,
+            output,
+            listen: None,
+            token: None,
+            state_dir: None,
+            record: None,
+        }
+    }
+}
+
+impl AgentArgs {
+    /// The complete configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong, told at once.
+    pub fn resolve(&self) -> Result<AgentConfig, ConfigError> {
+        let token = self.token_file.as_deref().map(crate::config::read_token).transpose()?;
+        Ok(AgentConfig {
+            listen: Some(self.listen),
+            token,
+            state_dir: Some(self.state_dir.clone()),
+            record: self.record.clone(),
+            ..self.sources.resolve(self.output.output)
+        })
+    }
+
+    /// Whether to begin with a demonstration.
+    pub const fn demonstrate(&self) -> bool {
+        self.demonstrate
+    }
+}
+
+impl DemoArgs {
+    /// The complete configuration.
+    pub fn resolve(&self) -> AgentConfig {
+        AgentConfig { pods: PodSourceChoice::None, ..self.sources.resolve(self.output.output) }
+    }
+}
+
+impl RecordArgs {
+    /// The complete configuration.
+    pub fn resolve(&self) -> AgentConfig {
+        AgentConfig { record: Some(self.out.clone()), ..self.sources.resolve(Output::Human) }
+    }
+}

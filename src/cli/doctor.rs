@@ -1,0 +1,111 @@
+//! `nodewhy doctor`: for every source, whether it can be read, what it lacks, how to grant it.
+
+use super::NO;
+use crate::{
+    args::SourceArgs,
+    config::PodSourceChoice,
+    signal::SourceState,
+    sources::{cgroups, kernel_log, node_facts, pods},
+};
+use std::{io::Write, path::Path, process::ExitCode};
+
+/// One line of the answer.
+struct Line {
+    source: String,
+    state: SourceState,
+    detail: String,
+    remedy: Option<String>,
+}
+
+pub fn run(args: &SourceArgs) -> anyhow::Result<ExitCode> {
+    let roots = args.roots();
+    let facts = node_facts::read(&roots, args.node_name.as_deref())?;
+    let log: Vec<_> = kernel_log::probe(args.kernel_log, &roots, &facts.boot_id).into_iter().map(Line::from).collect();
+    let cgroups = cgroups_line(&roots.cgroup);
+    let explains_kills = log.iter().chain([&cgroups]).any(Line::is_up);
+    let others = [processes_line(&roots.proc), pod_logs_line(&roots.pod_logs), pods_line(args.pods)];
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "node {}, kernel {}, boot {}", facts.node, facts.kernel, facts.boot_id)?;
+    for line in log.iter().chain([&cgroups]).chain(&others) {
+        line.write(&mut out)?;
+    }
+    let answer = if explains_kills {
+        "the agent would be useful here"
+    } else {
+        "the agent could not explain kills here: it needs the kernel's log or the cgroups' counters"
+    };
+    writeln!(out, "\n{answer}")?;
+    Ok(if explains_kills { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+}
+
+impl Line {
+    fn is_up(&self) -> bool {
+        self.state == SourceState::Up
+    }
+
+    fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+        writeln!(out, "{:<20} {:<10} {}", self.source, self.state.as_str(), self.detail)?;
+        match &self.remedy {
+            Some(remedy) => writeln!(out, "{:<31} -> {remedy}", ""),
+            None => Ok(()),
+        }
+    }
+
+    fn of_path(source: &str, path: &Path, read: std::io::Result<String>, remedy: &str) -> Self {
+        match read {
+            Ok(detail) => Self { source: source.into(), state: SourceState::Up, detail, remedy: None },
+            Err(error) => {
+                let state = match error.kind() {
+                    std::io::ErrorKind::NotFound => SourceState::Absent,
+                    std::io::ErrorKind::PermissionDenied => SourceState::Unreadable,
+                    _ => SourceState::Failing,
+                };
+                Self { source: source.into(), state, detail: format!("{}: {error}", path.display()), remedy: Some(remedy.into()) }
+            }
+        }
+    }
+}
+
+impl From<kernel_log::Probe> for Line {
+    fn from(probe: kernel_log::Probe) -> Self {
+        Self { source: format!("kernel_log/{}", probe.transport), state: probe.state, detail: probe.detail, remedy: probe.remedy }
+    }
+}
+
+fn cgroups_line(root: &Path) -> Line {
+    match cgroups::Layout::find(root) {
+        Ok(layout) => Line {
+            source: "cgroups".into(),
+            state: SourceState::Up,
+            detail: format!("{:?} memory hierarchy at {}", layout.version(), layout.memory().display()).to_lowercase(),
+            remedy: None,
+        },
+        Err(error) => Line {
+            source: "cgroups".into(),
+            state: error.state(),
+            detail: error.to_string(),
+            remedy: Some("mount the host's /sys/fs/cgroup read-only and name it with --cgroup-root".into()),
+        },
+    }
+}
+
+fn processes_line(proc: &Path) -> Line {
+    let read = std::fs::read_to_string(proc.join("1/status")).map(|_| format!("{}: processes can be read", proc.display()));
+    Line::of_path("processes", proc, read, "mount the host's /proc read-only (without hidepid) and name it with --proc-root")
+}
+
+fn pod_logs_line(dir: &Path) -> Line {
+    let read = std::fs::read_dir(dir).map(|entries| format!("{}: {} pods named", dir.display(), entries.count()));
+    Line::of_path("pod_logs", dir, read, "only needed without an API server: mount the host's /var/log/pods and name it with --pod-log-dir")
+}
+
+fn pods_line(choice: PodSourceChoice) -> Line {
+    let (state, detail, remedy) = match choice {
+        PodSourceChoice::Auto if pods::in_cluster() => (SourceState::Up, "API server: in a cluster, with a service account", None),
+        PodSourceChoice::Auto => {
+            (SourceState::Absent, "not in a cluster", Some("pods are named by the log directory, else by their uid".to_owned()))
+        }
+        _ => (SourceState::Absent, "not asked for", Some("choose --pods auto".to_owned())),
+    };
+    Line { source: "pods".into(), state, detail: detail.into(), remedy }
+}

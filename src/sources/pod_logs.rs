@@ -1,0 +1,199 @@
+//! Pods named by the kubelet's log directory, for when there is no API server to ask.
+//!
+//! Flows in: the directory `/var/log/pods`, whose entries are `<namespace>_<name>_<uid>/<container>/<attempt>.log`
+//! (kubelet, pkg/kubelet/kuberuntime/helpers.go, `BuildPodLogsDirectory`). Flows out: one
+//! [`PodUpdate::Directory`] for each pod that appears or whose attempts rise. Reads names only, never logs.
+
+use super::{Outlet, Stop, Stopped, Wake};
+use crate::{
+    model::PodUid,
+    signal::{Body, PodUpdate, SourceName, SourceReport, SourceState},
+};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+/// Attempts rise inside a pod's own directory, which is not watched: they are looked for this often.
+const RESCAN: Duration = Duration::from_secs(30);
+
+/// A new pod's directory is made empty and filled a moment later.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// More pods than a node can hold; beyond it the directory is not what it seems.
+const MAX_PODS: usize = 4096;
+
+/// What a pod's directory says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct PodDirectory {
+    namespace: String,
+    name: String,
+    uid: PodUid,
+    containers: Vec<(String, u32)>,
+}
+
+/// Starts the thread that follows the directory until the agent stops.
+///
+/// # Errors
+/// The process may not start another thread.
+pub fn spawn(dir: &Path, outlet: Outlet, stop: Stop) -> io::Result<thread::JoinHandle<()>> {
+    let follower = Follower { dir: dir.to_owned(), outlet, known: BTreeMap::new(), told: None };
+    thread::Builder::new().name("pod-logs".into()).stack_size(256 << 10).spawn(move || {
+        // The only error is that nobody listens any more.
+        let _ = follower.follow(&stop);
+    })
+}
+
+struct Follower {
+    dir: PathBuf,
+    outlet: Outlet,
+    known: BTreeMap<String, PodDirectory>,
+    told: Option<SourceState>,
+}
+
+impl Follower {
+    fn follow(mut self, stop: &Stop) -> Result<(), Stopped> {
+        loop {
+            let watch = watch(&self.dir);
+            self.scan()?;
+            let wake = match &watch {
+                Ok(watch) => stop.wait_readable(watch.as_fd(), Some(RESCAN)).unwrap_or(Wake::TimedOut),
+                Err(_) if stop.wait(RESCAN) => Wake::Stopped,
+                Err(_) => Wake::TimedOut,
+            };
+            if wake == Wake::Stopped || (wake == Wake::Ready && stop.wait(SETTLE)) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn scan(&mut self) -> Result<(), Stopped> {
+        let present = match scan(&self.dir) {
+            Ok(present) => present,
+            Err(error) => return self.report(state_of(&error), format!("{}: {error}", self.dir.display())),
+        };
+        self.report(SourceState::Up, format!("{}: names pods and attempts", self.dir.display()))?;
+        for (entry, pod) in &present {
+            if self.known.get(entry) != Some(pod) {
+                let PodDirectory { namespace, name, uid, containers } = pod.clone();
+                self.outlet.send(Body::Pods(PodUpdate::Directory { namespace, name, uid, containers }))?;
+            }
+        }
+        self.known = present;
+        Ok(())
+    }
+
+    fn report(&mut self, state: SourceState, detail: String) -> Result<(), Stopped> {
+        if self.told.replace(state) == Some(state) {
+            return Ok(());
+        }
+        self.outlet.send(Body::Source(SourceReport { source: SourceName::PodLogs, state, detail }))
+    }
+}
+
+fn state_of(error: &io::Error) -> SourceState {
+    match error.kind() {
+        io::ErrorKind::NotFound => SourceState::Absent,
+        io::ErrorKind::PermissionDenied => SourceState::Unreadable,
+        _ => SourceState::Failing,
+    }
+}
+
+fn watch(dir: &Path) -> nix::Result<Inotify> {
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+    inotify.add_watch(dir, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR)?;
+    Ok(inotify)
+}
+
+fn scan(dir: &Path) -> io::Result<BTreeMap<String, PodDirectory>> {
+    let entries = fs::read_dir(dir)?.flatten().take(MAX_PODS);
+    Ok(entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let (namespace, pod, uid) = split_name(&name)?;
+        let containers = containers(&entry.path());
+        Some((name.clone(), PodDirectory { namespace: namespace.into(), name: pod.into(), uid, containers }))
+    }).collect())
+}
+
+/// Neither a namespace nor a pod's name nor a uid can hold an underscore.
+fn split_name(name: &str) -> Option<(&str, &str, PodUid)> {
+    let (namespace, rest) = name.split_once('_')?;
+    let (pod, uid) = rest.rsplit_once('_')?;
+    (!namespace.is_empty() && !pod.is_empty()).then_some((namespace, pod, PodUid::parse(uid)?))
+}
+
+/// Containers and the highest attempt whose log exists. A pod that vanishes meanwhile has none.
+fn containers(pod: &Path) -> Vec<(String, u32)> {
+    let Ok(entries) = fs::read_dir(pod) else { return Vec::new() };
+    let mut containers: Vec<_> = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, highest_attempt(&entry.path())?)))
+        .collect();
+    containers.sort();
+    containers
+}
+
+fn highest_attempt(container: &Path) -> Option<u32> {
+    let entries = fs::read_dir(container).ok()?.flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.split_once(".log")?.0.parse().ok()).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources;
+
+    const UID: &str = "7145627f-44a7-433c-a896-a8c81a4df533";
+
+    #[test]
+    fn a_directory_name_is_namespace_pod_and_uid() {
+        let hash = "3e61c214bc3ed9ff81e21474dd6cba17";
+        let told = |name: &str| split_name(name).map(|(namespace, pod, uid)| format!("{namespace} {pod} {uid}"));
+        assert_eq!(told(&format!("shop_web-1_{UID}")), Some(format!("shop web-1 {UID}")));
+        assert_eq!(told(&format!("kube-system_etcd-n1_{hash}")), Some(format!("kube-system etcd-n1 {hash}")));
+        for wrong in ["", "lost+found", "a_b", "_web_7145627f-44a7-433c-a896-a8c81a4df533", "shop_web_uid"] {
+            assert_eq!(told(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_new_pod_is_told_when_its_directory_appears() {
+        let dir = tempfile::tempdir().expect("dir");
+        let attempt = |name: &str, attempt: u32| {
+            let container = dir.path().join(name).join("app");
+            fs::create_dir_all(&container).expect("mkdir");
+            fs::write(container.join(format!("{attempt}.log")), "").expect("write");
+        };
+        attempt(&format!("shop_web-1_{UID}"), 3);
+        fs::write(dir.path().join("stray"), "").expect("write");
+        let (outlet, mut signals) = sources::channel();
+        let (stopper, stop) = sources::stop().expect("pipe");
+        let thread = spawn(dir.path(), outlet, stop).expect("thread");
+        let mut next = || signals.blocking_recv().expect("signal").body;
+        assert!(matches!(next(), Body::Source(SourceReport { state: SourceState::Up, .. })));
+        let Body::Pods(PodUpdate::Directory { name, containers, .. }) = next() else { panic!("a pod") };
+        assert_eq!((name.as_str(), containers), ("web-1", vec![("app".to_owned(), 3)]));
+        attempt("shop_web-2_3e61c214bc3ed9ff81e21474dd6cba17", 0);
+        let Body::Pods(PodUpdate::Directory { name, .. }) = next() else { panic!("a pod") };
+        assert_eq!(name, "web-2");
+        drop(stopper);
+        thread.join().expect("no panic");
+    }
+
+    #[test]
+    fn a_missing_directory_is_absent() {
+        let (outlet, mut signals) = sources::channel();
+        let (stopper, stop) = sources::stop().expect("pipe");
+        let thread = spawn(Path::new("/nonexistent/pods"), outlet, stop).expect("thread");
+        let Some(Body::Source(report)) = signals.blocking_recv().map(|signal| signal.body) else { panic!("a report") };
+        assert_eq!(report.state, SourceState::Absent);
+        drop(stopper);
+        thread.join().expect("no panic");
+    }
+}
