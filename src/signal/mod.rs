@@ -5,11 +5,13 @@
 //! the core, so that a parser's mistake in the field can be repeated from a recording. The
 //! JSON form of these types is the recording format; its version is [`VERSION`].
 
+mod container_log;
 mod kernel;
 mod memory;
 mod pods;
 mod source;
 
+pub use container_log::ContainerLogTail;
 pub use kernel::KernelLine;
 pub use memory::{
     CgroupCounters, CgroupSample, CpuThrottling, MemoryEvents, MemorySplit, NodeSample, PidsUse, Pressure, ProcessSample, ProcessesSample,
@@ -59,6 +61,8 @@ pub enum Body {
     NodeMemory(NodeSample),
     /// What is known of the pods of this node changed.
     Pods(PodUpdate),
+    /// The end of a dead container's log.
+    ContainerLog(ContainerLogTail),
     /// Time passed and nothing else happened.
     Tick,
 }

@@ -129,8 +129,12 @@ pub struct ContainerRecord {
     pub memory_limit: Option<Bytes>,
     /// `resources.requests.memory`.
     pub memory_request: Option<Bytes>,
-    /// Whether it has a liveness probe, a startup probe.
-    pub probes: bool,
+    /// Whether it has a liveness probe.
+    pub liveness_probe: bool,
+    /// Whether it has a startup probe.
+    pub startup_probe: bool,
+    /// `status.started`: its startup probe, if any, has succeeded.
+    pub started: bool,
     /// `status.containerID`, with the runtime's prefix; of the newest instance.
     pub container_id: Option<String>,
     /// `status.restartCount`: the attempt number of the newest instance.

@@ -90,7 +90,8 @@ fn of_container(container: &Container, kind: ContainerKind, statuses: Option<&[C
         image: container.image.clone().unwrap_or_default(),
         memory_limit: resources.and_then(|resources| memory(resources.limits.as_ref())),
         memory_request: resources.and_then(request),
-        probes: container.liveness_probe.is_some() || container.startup_probe.is_some(),
+        liveness_probe: container.liveness_probe.is_some(),
+        startup_probe: container.startup_probe.is_some(),
         ..ContainerRecord::default()
     };
     with_status(record, statuses)
@@ -108,6 +109,7 @@ fn memory(amounts: Option<&std::collections::BTreeMap<String, k8s_openapi::apima
 fn with_status(mut record: ContainerRecord, statuses: Option<&[ContainerStatus]>) -> ContainerRecord {
     let Some(status) = statuses.and_then(|statuses| statuses.iter().find(|status| status.name == record.name)) else { return record };
     record.container_id = status.container_id.clone().filter(|id| !id.is_empty());
+    record.started = status.started == Some(true);
     record.restart_count = u32::try_from(status.restart_count).ok();
     record.state = status.state.as_ref().and_then(state);
     record.last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref()).map(terminated);
@@ -177,7 +179,7 @@ mod tests {
         assert_eq!(kinds, [("setup", ContainerKind::Init), ("proxy", ContainerKind::Sidecar), ("etcd", ContainerKind::App)]);
         let etcd = &record.containers[2];
         assert_eq!((etcd.memory_limit, etcd.memory_request), (Some(Bytes(64 << 20)), Some(Bytes(64 << 20))));
-        assert_eq!((etcd.restart_count, etcd.probes), (Some(4), true));
+        assert_eq!((etcd.restart_count, etcd.liveness_probe, etcd.startup_probe), (Some(4), true, false));
         let last = etcd.last.as_ref().expect("last");
         assert_eq!((last.exit_code, last.finished), (137, None), "the year 1 is no time");
         assert!(last.started.is_some());

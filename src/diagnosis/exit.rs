@@ -1,0 +1,200 @@
+//! What a container's end means: from its exit code, its reason and its message, and from what else
+//! is known of it.
+//!
+//! Flows in: a terminated state and its pod. Flows out: an [`Exit`]. Does not know the kernel's log:
+//! whether a SIGKILL was the OOM killer's is decided by who holds that evidence.
+
+use crate::{
+    model::{Blame, Cause, Confidence, Scope},
+    signal::{ContainerKind, ContainerRecord, PodRecord, RestartPolicy, TerminatedState},
+};
+use jiff::{SignedDuration, Timestamp};
+
+/// The meaning of one end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// Why, as far as the status says.
+    pub cause: Cause,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Where.
+    pub scope: Scope,
+    /// Whose fault.
+    pub blame: Blame,
+    /// What happened, as a clause that follows "the container".
+    pub what: String,
+    /// Whether it is a crash: worth a finding and counted as one.
+    pub crash: bool,
+}
+
+/// An exit status above this is 128 plus the number of the signal that ended the process.
+const SIGNALLED: i32 = 128;
+
+impl Exit {
+    /// Reads an end. `now` bounds what a deletion can explain; `booted` is when the node started.
+    pub fn of(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedState, booted: Option<Timestamp>) -> Self {
+        let reason = state.reason.as_deref().unwrap_or_default();
+        pod_level(pod)
+            .or_else(|| synthetic(state, reason, booted))
+            .or_else(|| stopped(pod, container, state))
+            .or_else(|| not_started(state, reason))
+            .unwrap_or_else(|| by_code(pod, container, state))
+    }
+
+    fn crash(cause: Cause, confidence: Confidence, blame: Blame, what: impl Into<String>) -> Self {
+        Self { cause, confidence, scope: Scope::Container, blame, what: what.into(), crash: true }
+    }
+
+    fn ordinary(cause: Cause, what: impl Into<String>) -> Self {
+        Self { crash: false, ..Self::crash(cause, Confidence::Proven, Blame::Workload, what) }
+    }
+}
+
+/// Ends that the whole pod explains (pkg/kubelet/eviction/helpers.go, pkg/kubelet/nodeshutdown).
+fn pod_level(pod: &PodRecord) -> Option<Exit> {
+    let message = pod.message.as_deref().unwrap_or_default();
+    match pod.reason.as_deref()? {
+        "Evicted" => Some(evicted(message)),
+        "Preempting" => Some(Exit { scope: Scope::Node, ..Exit::crash(Cause::Preempted, Confidence::Proven, Blame::Node, "was ended to make room for a pod of higher priority") }),
+        "Terminated" | "NodeShutdown" => Some(Exit::ordinary(Cause::Stopped, "was stopped because the node shuts down")),
+        _ => None,
+    }
+}
+
+fn evicted(message: &str) -> Exit {
+    let own = ["ephemeral local storage usage exceeds", "exceeded its local ephemeral storage limit", "Usage of EmptyDir volume"];
+    if own.iter().any(|text| message.contains(text)) {
+        let what = format!("was evicted for using more local storage than it may: {message}");
+        return Exit::crash(Cause::EvictedEphemeralStorage, Confidence::Proven, Blame::Workload, what);
+    }
+    let (cause, what) = match message {
+        _ if message.contains("low on resource: memory") => (Cause::EvictedMemory, "the node ran short of memory"),
+        _ if message.contains("low on resource: inodes") => (Cause::EvictedInodes, "the node ran short of inodes"),
+        _ if message.contains("low on resource: pids") => (Cause::EvictedPids, "the node ran short of process ids"),
+        _ => (Cause::EvictedDisk, "the node ran short of disk space"),
+    };
+    let what = format!("was evicted because {what}: {message}");
+    Exit { scope: Scope::Node, ..Exit::crash(cause, Confidence::Proven, Blame::Node, what) }
+}
+
+/// Statuses that the kubelet or the runtime makes up when it cannot know.
+fn synthetic(state: &TerminatedState, reason: &str, booted: Option<Timestamp>) -> Option<Exit> {
+    match reason {
+        "ContainerStatusUnknown" | "RestartingAllContainers" => Some(Exit {
+            crash: false,
+            ..Exit::crash(Cause::RuntimeRestarted, Confidence::Possible, Blame::Insufficient, "was lost from sight; its exit code is made up by the kubelet")
+        }),
+        "Unknown" if state.exit_code == 255 => {
+            let before_boot = matches!((state.started, booted), (Some(started), Some(booted)) if started < booted);
+            let (cause, what) = if before_boot {
+                (Cause::NodeRebooted, "ended because the node was restarted")
+            } else {
+                (Cause::RuntimeRestarted, "was lost by the container runtime, which knows no exit code")
+            };
+            Some(Exit { scope: Scope::Node, crash: false, ..Exit::crash(cause, Confidence::Likely, Blame::Node, what) })
+        }
+        _ => None,
+    }
+}
+
+/// An end that was asked for: the pod was being deleted.
+fn stopped(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedState) -> Option<Exit> {
+    let deletion = pod.deletion?;
+    let grace = i64::try_from(pod.grace_seconds.unwrap_or(30)).unwrap_or(30);
+    // `deletionTimestamp` is the end of the grace period; statuses have whole seconds.
+    let asked = deletion.checked_sub(SignedDuration::from_secs(grace.saturating_add(1))).ok()?;
+    if state.finished.is_some_and(|finished| finished < asked) {
+        return None;
+    }
+    let expected_last = container.kind == ContainerKind::Sidecar;
+    if state.exit_code == SIGNALLED + 9 && !expected_last {
+        let what = format!("did not stop within its grace period of {grace} s and was killed");
+        return Some(Exit::crash(Cause::SlowShutdown, Confidence::Likely, Blame::Workload, what));
+    }
+    Some(Exit::ordinary(Cause::Stopped, "was stopped because its pod was deleted"))
+}
+
+/// The runtime could not start it (containerd: exit code 128, reason `StartError`).
+fn not_started(state: &TerminatedState, reason: &str) -> Option<Exit> {
+    if !matches!(reason, "StartError" | "ContainerCannotRun") {
+        return None;
+    }
+    let message = state.message.as_deref().unwrap_or("the runtime gives no reason");
+    let cause = if message.contains("exec format error") { Cause::ExecFormat } else { Cause::StartError };
+    Some(Exit::crash(cause, Confidence::Proven, Blame::Workload, format!("could not be started: {}", essence(message))))
+}
+
+/// The part of a runtime's message that people need: what follows its own chain of functions.
+fn essence(message: &str) -> &str {
+    const CHAIN: [&str; 3] = ["error during container init: ", "unable to start container process: ", "runc create failed: "];
+    let tail = CHAIN.iter().find_map(|link| message.split_once(link)).map_or(message, |(_, rest)| rest);
+    tail.trim_end_matches(": unknown").trim()
+}
+
+fn by_code(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedState) -> Exit {
+    let workload = |cause, confidence, what: String| Exit::crash(cause, confidence, Blame::Workload, what);
+    match state.exit_code {
+        0 => completed(pod, container),
+        126 => workload(Cause::NotExecutable, Confidence::Likely, "ended with status 126: its command may not be executed".into()),
+        127 => workload(Cause::CommandNotFound, Confidence::Likely, "ended with status 127: its command, or one that it calls, does not exist in the image".into()),
+        132 => workload(Cause::IllegalInstruction, Confidence::Likely, "was ended by SIGILL: an instruction that this CPU does not have".into()),
+        134 => workload(Cause::Aborted, Confidence::Likely, "aborted itself (SIGABRT)".into()),
+        135 => workload(Cause::BusError, Confidence::Likely, "was ended by SIGBUS: a memory access that could not be served".into()),
+        136 => workload(Cause::AppError, Confidence::Likely, "was ended by SIGFPE: most often a division by zero".into()),
+        137 => killed(container, state),
+        139 => workload(Cause::Segfault, Confidence::Likely, "was ended by SIGSEGV: an access to memory that it may not use".into()),
+        143 => asked_to_stop(container),
+        159 => workload(Cause::AppError, Confidence::Likely, "was ended by SIGSYS: a system call that its seccomp profile forbids".into()),
+        code => workload(Cause::AppError, Confidence::Likely, format!("ended itself with status {code}")),
+    }
+}
+
+fn completed(pod: &PodRecord, container: &ContainerRecord) -> Exit {
+    let runs_on = match container.kind {
+        ContainerKind::Sidecar => true,
+        ContainerKind::App => pod.restart_policy == RestartPolicy::Always,
+        ContainerKind::Init | ContainerKind::Ephemeral => false,
+    };
+    let what = "ended with status 0";
+    if runs_on {
+        Exit::crash(Cause::Completed, Confidence::Proven, Blame::Workload, format!("{what} although it should have kept running"))
+    } else {
+        Exit::ordinary(Cause::Completed, what)
+    }
+}
+
+/// SIGKILL. A probe's kill looks like this when the program ignores SIGTERM.
+fn killed(container: &ContainerRecord, state: &TerminatedState) -> Exit {
+    if state.reason.as_deref() == Some("OOMKilled") {
+        let what = "was killed (SIGKILL); Kubernetes says OOMKilled";
+        return Exit::crash(Cause::OomContainerLimit, Confidence::Possible, Blame::Workload, what);
+    }
+    match probe(container) {
+        Some((cause, probe)) => {
+            let what = format!("was killed (SIGKILL) and its pod was not being deleted; it has a {probe} probe, whose failure is the usual reason");
+            Exit::crash(cause, Confidence::Likely, Blame::Insufficient, what)
+        }
+        None => Exit::crash(Cause::Killed, Confidence::Likely, Blame::Insufficient, "was killed (SIGKILL) by something outside of it"),
+    }
+}
+
+/// SIGTERM without a deletion.
+fn asked_to_stop(container: &ContainerRecord) -> Exit {
+    match probe(container) {
+        Some((cause, probe)) => {
+            let what = format!("was asked to stop (SIGTERM) although its pod was not being deleted; it has a {probe} probe, whose failure is the usual reason");
+            Exit::crash(cause, Confidence::Likely, Blame::Insufficient, what)
+        }
+        None => Exit::crash(Cause::Killed, Confidence::Likely, Blame::Insufficient, "was ended by SIGTERM although its pod was not being deleted"),
+    }
+}
+
+/// The probe whose failure would have ended it: until the startup probe has succeeded, only that one runs.
+fn probe(container: &ContainerRecord) -> Option<(Cause, &'static str)> {
+    match (container.startup_probe, container.liveness_probe) {
+        (true, false) => Some((Cause::StartupProbe, "startup")),
+        (true, true) if !container.started => Some((Cause::StartupProbe, "startup")),
+        (_, true) => Some((Cause::LivenessProbe, "liveness")),
+        (false, false) => None,
+    }
+}
