@@ -144,6 +144,17 @@ struct Failure {
     remedy: String,
 }
 
+impl Failure {
+    /// One that tells of all: what each says, and the remedy of the one that is nearest to working.
+    fn of_all(mut failures: Vec<Self>) -> Option<Self> {
+        const NEAREST: [SourceState; 4] = [SourceState::Failing, SourceState::Stale, SourceState::Unreadable, SourceState::Absent];
+        let why: Vec<String> = failures.iter().map(|failure| failure.why.clone()).collect();
+        failures.sort_by_key(|failure| NEAREST.iter().position(|state| *state == failure.state));
+        let nearest = failures.into_iter().next()?;
+        Some(Self { why: why.join("; "), ..nearest })
+    }
+}
+
 /// Why the reading of a transport ended.
 #[derive(Debug)]
 enum Ended {
@@ -257,19 +268,12 @@ fn open_first(transports: &[Transport], machine: &Machine) -> Result<(Box<dyn Fo
             Err(failure) => failures.push((*transport, failure)),
         }
     }
-    Err(all_failed(&failures))
-}
-
-/// One failure that tells of all: the state is the one nearest to working, the remedy the one for it.
-fn all_failed(failures: &[(Transport, Failure)]) -> Failure {
-    const NEAREST: [SourceState; 4] = [SourceState::Failing, SourceState::Stale, SourceState::Unreadable, SourceState::Absent];
-    let nearest = NEAREST.iter().find_map(|state| failures.iter().find(|(_, failure)| failure.state == *state));
-    let why: Vec<String> = failures.iter().map(|(transport, failure)| format!("{transport}: {}", failure.why)).collect();
-    Failure {
-        state: nearest.map_or(SourceState::Absent, |(_, failure)| failure.state),
-        why: why.join("; "),
-        remedy: nearest.map(|(_, failure)| failure.remedy.clone()).unwrap_or_default(),
-    }
+    let told = failures.into_iter().map(|(transport, failure)| Failure { why: format!("{transport}: {}", failure.why), ..failure });
+    Err(Failure::of_all(told.collect()).unwrap_or_else(|| Failure {
+        state: SourceState::Absent,
+        why: "no transport is chosen".into(),
+        remedy: "choose one with --kernel-log".into(),
+    }))
 }
 
 #[cfg(test)]
