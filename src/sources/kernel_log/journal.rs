@@ -42,9 +42,9 @@ pub(super) struct Journal {
     usage: u64,
 }
 
-/// Opens the directory that holds the newest kernel entry of this boot: the persistent and the
-/// volatile one hold the same entries for a moment when journald moves them,
-/// and one of them is old when it has been told to change over.
+/// Opens the directory that holds the newest kernel entry of this boot. The persistent and the
+/// volatile one hold the same entries for a moment when journald moves them, and one of them is old
+/// when it has been told to change over.
 pub(super) fn open(directories: &[PathBuf], boot_id: &BootId) -> Result<Journal, Failure> {
     let mut failures = Vec::new();
     let mut best: Option<Journal> = None;

@@ -31,6 +31,9 @@ const STACK: usize = 256 << 10;
 /// Waits between attempts: the first follows soon, a node without a readable log costs nothing.
 const BACK_OFF: [Duration; 4] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
 
+/// The least time between two openings that brought no line.
+const RENEWAL: Duration = Duration::from_secs(1);
+
 /// A way to read the kernel's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
@@ -221,26 +224,32 @@ impl Feed {
 
 /// The thread: reads, and after a failure waits and tries again.
 fn read(choice: KernelLogChoice, machine: &Machine, mut feed: Feed) {
-    let mut waits = 0_usize;
+    let mut failures = 0_usize;
     loop {
         let before = feed.position.clone();
-        let told = match read_once(choice, machine, &mut feed) {
-            Err(Ended::Renew) => Ok(()),
-            Err(Ended::Failed(failure)) => feed.report(failure.state, format!("{}; {}", failure.why, failure.remedy)),
+        let ended = read_once(choice, machine, &mut feed);
+        let moved = feed.position != before;
+        let wait = match ended {
+            Err(Ended::Renew) if moved => Duration::ZERO,
+            // Files that change again and again without a line in between must not keep a processor busy.
+            Err(Ended::Renew) => RENEWAL,
+            Err(Ended::Failed(failure)) => {
+                if feed.report(failure.state, format!("{}; {}", failure.why, failure.remedy)).is_err() {
+                    return;
+                }
+                failures = if moved { 0 } else { failures.saturating_add(1) };
+                BACK_OFF.get(failures.saturating_sub(1)).or(BACK_OFF.last()).copied().unwrap_or_default()
+            }
             Ok(()) | Err(Ended::Stopped | Ended::End(_)) => return,
         };
-        // Files that change or fail again and again without a line in between must not keep a processor busy.
-        waits = if feed.position == before { waits.saturating_add(1) } else { 0 };
-        let wait =
-            waits.checked_sub(1).map_or(Duration::ZERO, |waits| BACK_OFF.get(waits).or(BACK_OFF.last()).copied().unwrap_or_default());
-        if told.is_err() || feed.stop.wait(wait) {
+        if feed.stop.wait(wait) {
             return;
         }
     }
 }
 
-/// Opens the first transport that works and reads it as long as it does. Never ends well: `Ok` is
-/// the end of a choice without transports and of a file in the device's place.
+/// Opens the first transport that works and reads it as long as it does. `Ok` is the end for good:
+/// of a choice without transports, and of a file in the device's place.
 fn read_once(choice: KernelLogChoice, machine: &Machine, feed: &mut Feed) -> Result<(), Ended> {
     let transports = Transport::of(choice);
     if transports.is_empty() {
