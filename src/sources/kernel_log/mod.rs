@@ -166,6 +166,7 @@ enum Ended {
     /// A file in the device's place has no more to say, and why that is known.
     End(String),
     /// It works and should be opened anew: its files changed.
+    #[cfg_attr(not(feature = "journal"), allow(dead_code, reason = "only the journal has files that change"))]
     Renew,
     /// It is to be tried again later.
     Failed(Failure),
@@ -193,6 +194,7 @@ struct Feed {
     /// The last report, which is not repeated.
     told: Option<SourceReport>,
     /// The last loss that shows again whenever the source is opened, and is not told again.
+    #[cfg_attr(not(feature = "journal"), allow(dead_code, reason = "only the journal has lasting losses"))]
     told_loss: Option<Gap>,
 }
 
@@ -213,6 +215,7 @@ impl Feed {
     }
 
     /// Tells of a loss that shows again whenever the source is opened.
+    #[cfg_attr(not(feature = "journal"), allow(dead_code, reason = "only the journal has lasting losses"))]
     fn lost_once(&mut self, gap: Gap) -> Result<(), Ended> {
         if self.told_loss.as_ref() == Some(&gap) {
             return Ok(());
