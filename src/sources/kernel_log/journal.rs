@@ -38,13 +38,13 @@ pub(super) struct Journal {
     files: systemd::Journal,
     /// When the kernel's newest entry of this boot was taken, in microseconds since 1970.
     newest: u64,
-    /// The size of the files in use, in bytes, when it was last known to be right.
+    /// The size of the files that should be in use, in bytes.
     usage: u64,
 }
 
-/// Opens the directory that holds the newest kernel entry of this boot: the persistent and the
-/// volatile one hold the same entries for a moment when journald moves them,
-/// and one of them is old when it has been told to change over.
+/// Opens the directory that holds the newest kernel entry of this boot. The persistent and the
+/// volatile one hold the same entries for a moment when journald moves them, and one of them is old
+/// when it has been told to change over.
 pub(super) fn open(directories: &[PathBuf], boot_id: &BootId) -> Result<Journal, Failure> {
     let mut failures = Vec::new();
     let mut best: Option<Journal> = None;
@@ -55,50 +55,45 @@ pub(super) fn open(directories: &[PathBuf], boot_id: &BootId) -> Result<Journal,
             Err(failure) => failures.push(failure),
         }
     }
-    best.ok_or_else(|| nearest(failures))
-}
-
-/// Of several directories that do not work, the one that comes nearest to it speaks for all.
-fn nearest(mut failures: Vec<Failure>) -> Failure {
-    const NEAREST: [SourceState; 4] = [SourceState::Failing, SourceState::Stale, SourceState::Unreadable, SourceState::Absent];
-    failures.sort_by_key(|failure| NEAREST.iter().position(|state| *state == failure.state));
-    let why: Vec<String> = failures.iter().map(|failure| failure.why.clone()).collect();
-    match failures.into_iter().next() {
-        Some(first) => Failure { why: why.join("; "), ..first },
-        None => Failure {
+    best.ok_or_else(|| {
+        Failure::of_all(failures).unwrap_or_else(|| Failure {
             state: SourceState::Absent,
             why: "no journal directory is given".into(),
             remedy: "name one with --journal-dir".into(),
-        },
-    }
+        })
+    })
 }
 
 fn open_directory(directory: &Path, boot_id: &BootId) -> Result<Journal, Failure> {
     files::check(directory)?;
     let failed = |error: systemd::Error| failing(directory, &error);
+    let mut journal = open_files(directory, boot_id)?;
+    journal.newest = journal.newest().map_err(failed)?.ok_or_else(|| no_entry(directory, boot_id, journal.left_out()))?;
+    // Driver entries are journald's own words, among them those of its losses.
+    journal.files.match_add("_TRANSPORT", "driver").map_err(failed)?;
+    Ok(journal)
+}
+
+/// Opens the files, with a match on the kernel's entries of this boot.
+fn open_files(directory: &Path, boot_id: &BootId) -> Result<Journal, Failure> {
+    let failed = |error: systemd::Error| failing(directory, &error);
+    // Taken first: files that grow meanwhile are not missing.
+    let usage = files::size(directory);
     let path = directory.to_string_lossy();
     let mut files = OpenDirectoryOptions::default().open_directory(path.as_ref()).map_err(failed)?;
-    let usage = files.usage().map_err(failed)?;
-    if usage == 0 {
+    if files.usage().map_err(failed)? == 0 {
         return Err(files::unusable(directory));
     }
     files.set_data_threshold(FIELD_LIMIT).map_err(failed)?;
-    let newest = newest_kernel_entry(&mut files, boot_id).map_err(failed)?.ok_or_else(|| no_entry(directory, boot_id))?;
-    // Driver entries are journald's own words, among them those of its losses.
-    files.match_add("_TRANSPORT", "driver").map_err(failed)?;
-    Ok(Journal { directory: directory.into(), files, newest, usage })
+    files.match_add("_BOOT_ID", boot_id.0.replace('-', "")).map_err(failed)?;
+    files.match_add("_TRANSPORT", "kernel").map_err(failed)?;
+    Ok(Journal { directory: directory.into(), files, newest: 0, usage })
 }
 
-/// Sets the match on the kernel's entries of this boot and finds the newest one's time.
-fn newest_kernel_entry(files: &mut systemd::Journal, boot_id: &BootId) -> Result<Option<u64>, systemd::Error> {
-    files.match_add("_BOOT_ID", boot_id.0.replace('-', ""))?;
-    files.match_add("_TRANSPORT", "kernel")?;
-    files.seek_tail()?;
-    // Backwards: a step forward from the tail can land anywhere.
-    if files.previous()? == 0 { Ok(None) } else { files.timestamp_usec().map(Some) }
-}
-
-fn no_entry(directory: &Path, boot_id: &BootId) -> Failure {
+fn no_entry(directory: &Path, boot_id: &BootId, left_out: u64) -> Failure {
+    if left_out > 0 {
+        return files::unusable(directory);
+    }
     Failure {
         state: SourceState::Stale,
         why: format!("{} holds no kernel entry of this boot ({boot_id})", directory.display()),
@@ -127,7 +122,9 @@ impl Follow for Journal {
 impl Journal {
     /// Reads on from the position until the files should be opened anew.
     fn follow_files(&mut self, feed: &mut Feed) -> Result<(), Ended> {
-        let mut covered = self.seek(feed)?;
+        self.seek(feed)?;
+        // What the first entries are compared with, until one is new.
+        let mut covered = Some(feed.position.clone());
         let backlog = self.drain(feed, &mut covered)?;
         // The first wait tells of the files that were found at opening as if they were new.
         self.wait(Duration::ZERO)?;
@@ -146,15 +143,14 @@ impl Journal {
         }
     }
 
-    /// Goes to the position's entry, or to where it would be, or to the start of this boot. Gives
-    /// back what the first entries are to be compared with.
-    fn seek(&mut self, feed: &Feed) -> Result<Option<Resume>, Ended> {
+    /// Goes to the position's entry, or to where it would be, or to the start of this boot.
+    fn seek(&mut self, feed: &Feed) -> Result<(), Ended> {
         let cursor = feed.position.cursor.as_deref();
         let found = cursor.is_some_and(|cursor| self.files.seek_cursor(cursor).is_ok());
         if !found {
             self.files.seek_head().map_err(|error| self.failed(&error))?;
         }
-        Ok(Some(feed.position.clone()))
+        Ok(())
     }
 
     /// Sends every entry that is there and says how many were read.
@@ -163,7 +159,10 @@ impl Journal {
         loop {
             match self.files.next() {
                 Ok(0) => break,
-                Ok(_) => damaged = self.send(feed, covered)?.map_or(0, |_| damaged.saturating_add(1)),
+                Ok(_) => match self.send(feed, covered)? {
+                    Taken::Whole => damaged = 0,
+                    Taken::Damaged => damaged = damaged.saturating_add(1),
+                },
                 Err(error) if is_damage(&error) => damaged = damaged.saturating_add(1),
                 Err(error) => return Err(self.failed(&error)),
             }
@@ -172,25 +171,37 @@ impl Journal {
             }
             read = read.saturating_add(1);
         }
-        self.tell_dropped_files(feed)?;
+        self.tell_left_out(feed)?;
         Ok(read)
     }
 
-    /// The library leaves a damaged file out from then on and does not say so, but it counts its size no longer.
-    fn tell_dropped_files(&mut self, feed: &mut Feed) -> Result<(), Ended> {
-        let usage = self.files.usage().unwrap_or_default();
-        let dropped = std::mem::replace(&mut self.usage, usage).saturating_sub(usage);
+    /// When the newest of the matching entries was taken.
+    fn newest(&mut self) -> Result<Option<u64>, systemd::Error> {
+        self.files.seek_tail()?;
+        // Backwards: a step forward from the tail can land anywhere.
+        if self.files.previous()? == 0 { Ok(None) } else { self.files.timestamp_usec().map(Some) }
+    }
+
+    /// Bytes of files that are not in use: the library gives a file that it cannot read up in
+    /// silence, but does not count its size.
+    fn left_out(&self) -> u64 {
+        self.usage.saturating_sub(self.files.usage().unwrap_or_default())
+    }
+
+    fn tell_left_out(&self, feed: &mut Feed) -> Result<(), Ended> {
+        let dropped = self.left_out();
         if dropped == 0 {
             return Ok(());
         }
-        let detail = format!("{}: damaged journal files of {} KiB are left out", self.directory.display(), dropped / 1024);
+        let detail =
+            format!("{}: journal files of {} KiB are damaged or of a newer format and left out", self.directory.display(), dropped / 1024);
         feed.lost_once(Gap { source: SourceName::KernelLog, lost: None, detail })
     }
 
-    /// Sends the current entry if it is not covered. `Some` when it is damaged, which is told as a loss of one.
-    fn send(&mut self, feed: &mut Feed, covered: &mut Option<Resume>) -> Result<Option<Damaged>, Ended> {
+    /// Sends the current entry if it is not covered; a damaged one is told as a loss.
+    fn send(&mut self, feed: &mut Feed, covered: &mut Option<Resume>) -> Result<Taken, Ended> {
         match self.entry() {
-            Ok(None) => Ok(None),
+            Ok(None) => Ok(Taken::Whole),
             Ok(Some(entry)) => {
                 let known = covered.as_ref().is_some_and(|covered| entry.is_covered_by(covered));
                 if covered.as_ref().is_some_and(|covered| !known || covered.cursor.as_ref() == Some(&entry.cursor)) {
@@ -201,12 +212,12 @@ impl Journal {
                     feed.position.pass_cursor(&entry.cursor, entry.boot_time);
                     feed.send(entry.body)?;
                 }
-                Ok(None)
+                Ok(Taken::Whole)
             }
             Err(error) if is_damage(&error) => {
                 let detail = format!("{}: a damaged journal entry: {error}", self.directory.display());
                 feed.send(Body::Gap(Gap { source: SourceName::KernelLog, lost: Some(1), detail }))?;
-                Ok(Some(Damaged))
+                Ok(Taken::Damaged)
             }
             Err(error) => Err(self.failed(&error)),
         }
@@ -281,8 +292,13 @@ enum Change {
     Files,
 }
 
-/// An entry that cannot be read.
-struct Damaged;
+/// How the current entry was.
+enum Taken {
+    /// It was read; it may have been none of ours.
+    Whole,
+    /// It cannot be read.
+    Damaged,
+}
 
 /// One entry, ready to be sent.
 struct Entry {

@@ -31,6 +31,9 @@ const STACK: usize = 256 << 10;
 /// Waits between attempts: the first follows soon, a node without a readable log costs nothing.
 const BACK_OFF: [Duration; 4] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
 
+/// The least time between two openings that brought no line.
+const RENEWAL: Duration = Duration::from_secs(1);
+
 /// A way to read the kernel's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
@@ -144,6 +147,17 @@ struct Failure {
     remedy: String,
 }
 
+impl Failure {
+    /// One that tells of all: what each says, and the remedy of the one that is nearest to working.
+    fn of_all(mut failures: Vec<Self>) -> Option<Self> {
+        const NEAREST: [SourceState; 4] = [SourceState::Failing, SourceState::Stale, SourceState::Unreadable, SourceState::Absent];
+        let why: Vec<String> = failures.iter().map(|failure| failure.why.clone()).collect();
+        failures.sort_by_key(|failure| NEAREST.iter().position(|state| *state == failure.state));
+        let nearest = failures.into_iter().next()?;
+        Some(Self { why: why.join("; "), ..nearest })
+    }
+}
+
 /// Why the reading of a transport ended.
 #[derive(Debug)]
 enum Ended {
@@ -152,6 +166,7 @@ enum Ended {
     /// A file in the device's place has no more to say, and why that is known.
     End(String),
     /// It works and should be opened anew: its files changed.
+    #[cfg_attr(not(feature = "journal"), allow(dead_code, reason = "only the journal has files that change"))]
     Renew,
     /// It is to be tried again later.
     Failed(Failure),
@@ -179,6 +194,7 @@ struct Feed {
     /// The last report, which is not repeated.
     told: Option<SourceReport>,
     /// The last loss that shows again whenever the source is opened, and is not told again.
+    #[cfg_attr(not(feature = "journal"), allow(dead_code, reason = "only the journal has lasting losses"))]
     told_loss: Option<Gap>,
 }
 
@@ -199,6 +215,7 @@ impl Feed {
     }
 
     /// Tells of a loss that shows again whenever the source is opened.
+    #[cfg_attr(not(feature = "journal"), allow(dead_code, reason = "only the journal has lasting losses"))]
     fn lost_once(&mut self, gap: Gap) -> Result<(), Ended> {
         if self.told_loss.as_ref() == Some(&gap) {
             return Ok(());
@@ -210,26 +227,32 @@ impl Feed {
 
 /// The thread: reads, and after a failure waits and tries again.
 fn read(choice: KernelLogChoice, machine: &Machine, mut feed: Feed) {
-    let mut waits = 0_usize;
+    let mut failures = 0_usize;
     loop {
         let before = feed.position.clone();
-        let told = match read_once(choice, machine, &mut feed) {
-            Err(Ended::Renew) => Ok(()),
-            Err(Ended::Failed(failure)) => feed.report(failure.state, format!("{}; {}", failure.why, failure.remedy)),
+        let ended = read_once(choice, machine, &mut feed);
+        let moved = feed.position != before;
+        let wait = match ended {
+            Err(Ended::Renew) if moved => Duration::ZERO,
+            // Files that change again and again without a line in between must not keep a processor busy.
+            Err(Ended::Renew) => RENEWAL,
+            Err(Ended::Failed(failure)) => {
+                if feed.report(failure.state, format!("{}; {}", failure.why, failure.remedy)).is_err() {
+                    return;
+                }
+                failures = if moved { 0 } else { failures.saturating_add(1) };
+                BACK_OFF.get(failures.saturating_sub(1)).or(BACK_OFF.last()).copied().unwrap_or_default()
+            }
             Ok(()) | Err(Ended::Stopped | Ended::End(_)) => return,
         };
-        // Files that change or fail again and again without a line in between must not keep a processor busy.
-        waits = if feed.position == before { waits.saturating_add(1) } else { 0 };
-        let wait =
-            waits.checked_sub(1).map_or(Duration::ZERO, |waits| BACK_OFF.get(waits).or(BACK_OFF.last()).copied().unwrap_or_default());
-        if told.is_err() || feed.stop.wait(wait) {
+        if feed.stop.wait(wait) {
             return;
         }
     }
 }
 
-/// Opens the first transport that works and reads it as long as it does. Never ends well: `Ok` is
-/// the end of a choice without transports and of a file in the device's place.
+/// Opens the first transport that works and reads it as long as it does. `Ok` is the end for good:
+/// of a choice without transports, and of a file in the device's place.
 fn read_once(choice: KernelLogChoice, machine: &Machine, feed: &mut Feed) -> Result<(), Ended> {
     let transports = Transport::of(choice);
     if transports.is_empty() {
@@ -257,19 +280,12 @@ fn open_first(transports: &[Transport], machine: &Machine) -> Result<(Box<dyn Fo
             Err(failure) => failures.push((*transport, failure)),
         }
     }
-    Err(all_failed(&failures))
-}
-
-/// One failure that tells of all: the state is the one nearest to working, the remedy the one for it.
-fn all_failed(failures: &[(Transport, Failure)]) -> Failure {
-    const NEAREST: [SourceState; 4] = [SourceState::Failing, SourceState::Stale, SourceState::Unreadable, SourceState::Absent];
-    let nearest = NEAREST.iter().find_map(|state| failures.iter().find(|(_, failure)| failure.state == *state));
-    let why: Vec<String> = failures.iter().map(|(transport, failure)| format!("{transport}: {}", failure.why)).collect();
-    Failure {
-        state: nearest.map_or(SourceState::Absent, |(_, failure)| failure.state),
-        why: why.join("; "),
-        remedy: nearest.map(|(_, failure)| failure.remedy.clone()).unwrap_or_default(),
-    }
+    let told = failures.into_iter().map(|(transport, failure)| Failure { why: format!("{transport}: {}", failure.why), ..failure });
+    Err(Failure::of_all(told.collect()).unwrap_or_else(|| Failure {
+        state: SourceState::Absent,
+        why: "no transport is chosen".into(),
+        remedy: "choose one with --kernel-log".into(),
+    }))
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ impl Resume {
     }
 
     /// Moves on over a journal entry.
+    #[cfg_attr(not(feature = "journal"), allow(dead_code, reason = "only the journal has cursors"))]
     pub(super) fn pass_cursor(&mut self, cursor: &str, boot_time: Option<BootTime>) {
         match &mut self.cursor {
             Some(kept) => kept.replace_range(.., cursor),

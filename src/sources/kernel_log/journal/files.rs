@@ -9,6 +9,7 @@ use crate::signal::SourceState;
 use std::{
     fs::{self, File},
     io::{self, ErrorKind, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -40,17 +41,26 @@ pub(super) fn check(directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Why no file of the directory could be used, although some can be opened.
+/// The size on disk, in bytes, of all files that may be read: what the library counts when it can use them all.
+pub(super) fn size(directory: &Path) -> u64 {
+    const BLOCK: u64 = 512; // stat(2)
+    let readable = list(directory).unwrap_or_default().into_iter().filter_map(|file| File::open(file).ok());
+    readable.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.blocks().saturating_mul(BLOCK)).sum()
+}
+
+/// Why nothing was found in the directory: some of its files cannot be used.
 pub(super) fn unusable(directory: &Path) -> Failure {
     let files = list(directory).unwrap_or_default();
-    let why = match files.iter().find_map(|file| header_problem(file)) {
-        Some(problem) => problem,
-        None => "all are damaged or of a newer format".into(),
-    };
+    let problem = files.iter().find_map(|file| header_problem(file));
     Failure {
         state: SourceState::Unreadable,
-        why: format!("none of the {} journal files in {} can be used: {why}", files.len(), directory.display()),
-        remedy: "update nodewhy's image (its libsystemd is older than the node's journald), or choose another transport".into(),
+        why: format!(
+            "of the {} journal files in {} none holds a kernel entry of this boot that can be read: {}",
+            files.len(),
+            directory.display(),
+            problem.as_deref().unwrap_or("files are damaged")
+        ),
+        remedy: "check them with `journalctl --verify` on the node; if they are newer than nodewhy's libsystemd, update its image".into(),
     }
 }
 
@@ -70,7 +80,7 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)?.flatten().take(LIMIT) {
         let path = entry.path();
-        if path.is_dir() {
+        if is_machine(&path) {
             let below = fs::read_dir(&path).into_iter().flatten().flatten().take(LIMIT);
             files.extend(below.map(|entry| entry.path()).filter(|path| is_journal(path)));
         } else if is_journal(&path) {
@@ -78,6 +88,12 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
+}
+
+/// A directory named by a machine's id. Others hold other machines' journals (`remote`) or namespaces.
+fn is_machine(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit) && path.is_dir()
 }
 
 fn is_journal(path: &Path) -> bool {
