@@ -242,16 +242,15 @@ impl CgroupSampler {
 
     fn look(&mut self, path: &Arc<str>, now: Instant) -> Result<(), Stopped> {
         let bounds = self.bounds(path);
-        let usage = self.reader.usage(path);
+        let seen = self.reader.usage(path);
         let Some(followed) = self.followed.get_mut(path) else { return Ok(()) };
-        let verdict = followed.pace.look(now, usage.unwrap_or_default(), bounds);
-        if usage.is_none() {
-            return Ok(());
-        }
+        let verdict = followed.pace.look(now, seen.unwrap_or_default(), bounds);
+        let Some(usage) = seen else { return Ok(()) };
         if verdict.whole {
-            self.read_whole(path)?;
+            let sample = self.reader.complete(path, usage);
+            self.tell(path, sample)?;
         } else if let Some(last) = followed.last.as_mut().filter(|_| verdict.tell) {
-            last.usage = usage;
+            last.usage = seen;
             self.outlet.offer(Body::Cgroup(last.clone()))?;
         }
         if verdict.processes {
@@ -263,9 +262,16 @@ impl CgroupSampler {
         Ok(())
     }
 
+    /// Reads and tells everything at once, whatever the pace; nothing of a cgroup that is gone.
     fn read_whole(&mut self, path: &Arc<str>) -> Result<(), Stopped> {
+        if !self.followed.contains_key(path) {
+            return Ok(());
+        }
+        self.reader.sample(path).map_or(Ok(()), |sample| self.tell(path, sample))
+    }
+
+    fn tell(&mut self, path: &Arc<str>, sample: CgroupSample) -> Result<(), Stopped> {
         let Some(followed) = self.followed.get_mut(path) else { return Ok(()) };
-        let Some(sample) = self.reader.sample(path) else { return Ok(()) };
         let sample = Box::new(sample);
         followed.last = Some(sample.clone());
         self.outlet.offer(Body::Cgroup(sample))
