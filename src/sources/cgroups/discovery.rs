@@ -158,7 +158,11 @@ impl Discovery {
         let Ok(entries) = fs::read_dir(self.mount.join(path.trim_start_matches('/'))) else { return false };
         let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         let names: Vec<String> = folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.iter().fold(false, |found, name| self.visit(&child_of(path, name), seen, changes) || found)
+        let mut found = false;
+        for name in names {
+            found |= self.visit(&child_of(path, &name), seen, changes);
+        }
+        found
     }
 
     fn follow(&mut self, path: &Arc<str>, kind: Kind, seen: &mut BTreeSet<Arc<str>>, changes: &mut Vec<Change>) {

@@ -4,7 +4,7 @@
 //! time of the next look. Pure: the clock comes in as an argument.
 //!
 //! A look costs one small file; reading everything costs ten times that, and reading processes ten
-//! times that again. So everything is read when the usage has moved by a twentieth of the limit or a
+//! times that again. So all of it is read when the usage has moved by a twentieth of the limit or a
 //! minute has passed, and the looks follow one rule: **look again before a thirtieth of the time to
 //! the limit has passed**, at the present rate of growth. That time is at most doubled from one look
 //! to the next, so that what just moved stays under watch, and it is capped by how near the limit is.
@@ -22,10 +22,8 @@ const NEAR: Duration = Duration::from_secs(4);
 const VERY_NEAR: Duration = Duration::from_secs(1);
 /// Everything is read about once a minute: at the fourth quiet look.
 const WHOLE: Duration = Duration::from_secs(59);
-/// The processes of a container are read about twice a minute.
-const PROCESSES: Duration = Duration::from_secs(29);
 /// For this long after its birth a container's processes are read at every look: it is starting.
-const YOUTH: Duration = Duration::from_secs(5);
+pub const YOUTH: Duration = Duration::from_secs(5);
 
 /// What a look should be followed by, beyond the usage itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,21 +60,19 @@ pub struct Grid {
 /// The memory of past looks at one cgroup.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    born: Instant,
+    young_until: Instant,
     grid: Grid,
     beat: Duration,
     due: Instant,
     seen: Option<(Instant, Bytes)>,
     told: Bytes,
     whole: Option<(Instant, Bytes)>,
-    processes: Option<Instant>,
 }
 
 impl Pace {
-    /// For a cgroup that appeared now; it is due at once. `after_start` spreads the beats of those that
-    /// were all found by the first walk.
-    pub fn new(now: Instant, grid: Grid) -> Self {
-        Self { born: now, grid, beat: SHORTEST / 2, due: now, seen: None, told: Bytes(0), whole: None, processes: None }
+    /// For a cgroup that is followed from now on and due at once; `youth` is what is left of its.
+    pub fn new(now: Instant, youth: Duration, grid: Grid) -> Self {
+        Self { young_until: now + youth, grid, beat: SHORTEST / 2, due: now, seen: None, told: Bytes(0), whole: None }
     }
 
     /// When to look again.
@@ -95,8 +91,6 @@ impl Pace {
         let moved = |since: Bytes| Bytes(since.0.abs_diff(usage.0));
         let jumped = self.whole.is_none_or(|(_, then)| moved(then) >= step) && self.may_read_all(now);
         let whole = jumped || self.whole.is_none_or(|(at, _)| now.duration_since(at) >= WHOLE);
-        let processes =
-            jumped || now.duration_since(self.born) < YOUTH || self.processes.is_none_or(|at| now.duration_since(at) >= PROCESSES);
         let tell = moved(self.told) >= Bytes(step.0 / 5);
         let to_limit = self.time_to_limit(now, usage, bounds);
         self.beat = next_beat(self.beat, to_limit, usage, bounds);
@@ -108,10 +102,7 @@ impl Pace {
         if whole || tell {
             self.told = usage;
         }
-        if processes {
-            self.processes = Some(now);
-        }
-        Verdict { whole, processes, tell: whole || tell, rising: jumped && to_limit.is_some() }
+        Verdict { whole, processes: whole || now < self.young_until, tell: whole || tell, rising: jumped && to_limit.is_some() }
     }
 
     /// Not more than once a second, unless the limit is near enough for the shortest beat.
@@ -182,7 +173,7 @@ mod tests {
     /// the looks as (seconds, verdict) up to `end`.
     fn looks(limit: Bounds, end: u64, usage: impl Fn(f64) -> f64) -> Vec<(f64, Verdict)> {
         let start = Instant::now();
-        let mut pace = Pace::new(start, Grid { origin: start, second: 0 });
+        let mut pace = Pace::new(start, YOUTH, Grid { origin: start, second: 0 });
         let mut looks = Vec::new();
         while pace.due() < start + Duration::from_secs(end) {
             let now = pace.due();
@@ -261,7 +252,7 @@ mod tests {
     #[test]
     fn hurrying_only_brings_forward() {
         let start = Instant::now();
-        let mut pace = Pace::new(start, Grid { origin: start, second: 0 });
+        let mut pace = Pace::new(start, YOUTH, Grid { origin: start, second: 0 });
         pace.look(start, Bytes(0), bounds(100));
         let due = pace.due();
         pace.hurry(due + QUIET);

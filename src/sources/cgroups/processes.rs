@@ -158,7 +158,7 @@ impl Processes {
 /// belongs to a namespace that does not hold it.
 fn shares_pid_namespace(files: &mut KernelFiles, proc: &Path) -> bool {
     let status = files.read(proc, "/self", "status").ok().flatten();
-    status.is_some_and(|status| pids_by_namespace(status).map_or(true, |pids| pids.count() == 1))
+    status.is_some_and(|status| pids_by_namespace(status).is_none_or(|pids| pids.count() == 1))
 }
 
 /// The processes of a cgroup and of those inside it, where a container's init may have put them

@@ -64,14 +64,19 @@ impl CgroupReader {
 
     /// Everything; `None` when the cgroup is gone or accounts no memory.
     pub fn sample(&mut self, path: &str) -> Option<CgroupSample> {
-        let usage = Some(self.usage(path)?);
+        let usage = self.usage(path)?;
+        Some(self.complete(path, usage))
+    }
+
+    /// Everything else, for a usage that was read just now.
+    pub fn complete(&mut self, path: &str, usage: Bytes) -> CgroupSample {
         let counters = self.counters(path);
-        let sample = CgroupSample { path: path.to_owned(), usage, counters, ..CgroupSample::default() };
+        let sample = CgroupSample { path: path.to_owned(), usage: Some(usage), counters, ..CgroupSample::default() };
         let (layout, cgroup) = self.cgroup(path);
-        Some(match layout {
+        match layout {
             Layout::V1 { memory, cpu, pids } => cgroup.complete_v1(sample, memory, cpu.as_deref(), pids.as_deref()),
             Layout::V2 { unified } => cgroup.complete_v2(sample, unified),
-        })
+        }
     }
 
     fn cgroup<'a>(&'a mut self, path: &'a str) -> (&'a Layout, Cgroup<'a>) {
