@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Temporary: only `parse`.
 use clap::Parser;
 use std::process::ExitCode;
@@ -23,6 +22,3 @@ fn main() -> ExitCode {
         }
     }
 }
-=======
-fn main() {}
->>>>>>> kubelet
