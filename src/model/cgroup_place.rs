@@ -104,7 +104,9 @@ impl CgroupPlace {
             return below.next().is_some_and(|name| !name.contains("conmon"));
         }
         let in_folder = |pair: &[&str]| matches!(pair, ["docker" | "lxc" | "libpod_parent", _]);
-        let is_scope = |name: &&str| !name.contains("conmon") && RUNTIME_PREFIXES.iter().any(|prefix| name.starts_with(prefix) && name.ends_with(".scope"));
+        let is_scope = |name: &&str| {
+            !name.contains("conmon") && RUNTIME_PREFIXES.iter().any(|prefix| name.starts_with(prefix) && name.ends_with(".scope"))
+        };
         path.containers().next().is_some()
             || path.names.windows(2).any(in_folder)
             || path.names.iter().any(is_scope)

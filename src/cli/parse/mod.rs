@@ -12,6 +12,7 @@
 mod findings;
 mod lines;
 mod readers;
+mod sentence;
 mod wrapped;
 
 use crate::parse::frame::{self, Format};
@@ -164,8 +165,7 @@ pub fn run(input: impl BufRead, name: &str, format: Format, style: Style, out: &
         match lines.next() {
             Ok(Some(line)) => {
                 let text = tidy(&line.text);
-                let width = text.trim_end_matches('\r').chars().count();
-                readers.push(line.number, width, &frame::frame(&text, format), &mut findings);
+                readers.push(line.number, &text, &frame::frame(&text, format), &mut findings);
             }
             Ok(None) => break Ok(()),
             Err(source) => break Err(ParseError::Read { name: name.to_owned(), line: lines.number(), source }),

@@ -1,45 +1,61 @@
 //! The seam between a log's lines and the readers: who may read which line.
+//!
+//! | line | read by |
+//! | --- | --- |
+//! | signed by the kernel | kernel problems, OOM |
+//! | signed by a program | kubelet, user space's own killers |
+//! | unsigned | kernel problems and OOM, unless it has the shape of a program's log; kubelet |
+//! | written into the kernel's log by a process | nobody |
 
 use super::findings::Findings;
 use super::wrapped::Wrapped;
-use crate::parse::frame::{Frame, Stamp};
-use crate::parse::kernel_problem::{KernelProblem, KernelProblemReader, OtherKind, Position, Reported, recognise_program};
+use crate::parse::frame::{Frame, Origin, Stamp};
+use crate::parse::kernel_problem::{KernelProblem, KernelProblemReader, OtherKind, Reported, recognise_program};
+use crate::parse::kubelet::KubeletProblems;
+use crate::parse::oom::{OomAssembler, OomNews, Position};
 
 /// All readers of one log.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
     wrapped: Wrapped,
     problems: KernelProblemReader,
+    oom: OomAssembler,
+    kubelet: KubeletProblems,
     forged: u64,
     lost: u64,
 }
 
 impl Readers {
-    /// Shows a line, which was `width` characters wide, to those who may read it.
-    pub(super) fn push(&mut self, line: u64, width: usize, frame: &Frame<'_>, findings: &mut Findings) {
+    /// Shows a line to those who may read it. `raw` is the line before anything was taken off.
+    pub(super) fn push(&mut self, line: u64, raw: &str, frame: &Frame<'_>, findings: &mut Findings) {
         let boot = match frame.time {
             Some(Stamp::Boot(at)) => Some(at),
             _ => None,
         };
         let at = Position { record: line, boot };
-        if let Some(program) = frame.program_name() {
-            self.program_line(at, program, &frame.text, findings);
-        } else if frame.may_be_kernel() {
-            // rsyslog writes a line break inside a message as `#012`.
-            let messages = frame.text.lines().flat_map(|text| text.split("#012"));
-            messages.for_each(|text| self.kernel_line(at, frame, text, width, findings));
-        } else if frame.is_forged() {
+        if frame.is_forged() {
             self.forged += 1;
+            return;
+        }
+        match &frame.origin {
+            Origin::Program { name, .. } => self.program_line(at, name, &frame.text, findings),
+            Origin::Kernel => self.kernel_line(at, raw, frame, findings),
+            Origin::Unknown => {
+                self.unsigned_line(at, raw, frame, findings);
+            }
         }
     }
 
     /// The log is at its end.
     pub(super) fn finish(&mut self, findings: &mut Findings) {
         if let Some((at, text)) = self.wrapped.flush() {
-            self.kernel_message(at, &text, findings);
+            self.problem_message(at, &text, findings);
         }
-        let rest = self.problems.flush();
-        self.take(rest, findings);
+        let problems = self.problems.flush();
+        self.take_problems(problems, findings);
+        let news = self.oom.flush();
+        self.take_oom(news, findings);
+        self.kubelet.finish().into_iter().for_each(|report| findings.add_kubelet(report));
     }
 
     /// How many lines a process had written into the kernel's log.
@@ -53,23 +69,43 @@ impl Readers {
     }
 
     fn program_line(&mut self, at: Position, program: &str, text: &str, findings: &mut Findings) {
+        self.kubelet_line(Some(program), text, findings);
         if let Some(problem) = recognise_program(program, text) {
             findings.add_problem(Reported { at, problem });
         }
     }
 
-    fn kernel_line(&mut self, at: Position, frame: &Frame<'_>, text: &str, width: usize, findings: &mut Findings) {
-        if let Some((at, text)) = self.wrapped.push(at, frame, text, width) {
-            self.kernel_message(at, &text, findings);
+    fn unsigned_line(&mut self, at: Position, raw: &str, frame: &Frame<'_>, findings: &mut Findings) {
+        if frame.may_be_kernel() {
+            self.kernel_line(at, raw, frame, findings);
+        }
+        // Indentation says where a block of the kubelet's log goes on; quote marks do not.
+        let text = if raw.trim() == frame.text { raw } else { &frame.text };
+        self.kubelet_line(None, text, findings);
+    }
+
+    fn kubelet_line(&mut self, program: Option<&str>, text: &str, findings: &mut Findings) {
+        self.kubelet.push(program, text).into_iter().for_each(|report| findings.add_kubelet(report));
+    }
+
+    fn kernel_line(&mut self, at: Position, raw: &str, frame: &Frame<'_>, findings: &mut Findings) {
+        let width = raw.trim_end_matches('\r').chars().count();
+        // rsyslog writes a line break inside a message as `#012`.
+        for text in frame.text.lines().flat_map(|text| text.split("#012")) {
+            let news = self.oom.push(at, text);
+            self.take_oom(news, findings);
+            if let Some((at, text)) = self.wrapped.push(at, frame, text, width) {
+                self.problem_message(at, &text, findings);
+            }
         }
     }
 
-    fn kernel_message(&mut self, at: Position, text: &str, findings: &mut Findings) {
+    fn problem_message(&mut self, at: Position, text: &str, findings: &mut Findings) {
         let known = self.problems.push(at, text);
-        self.take(known, findings);
+        self.take_problems(known, findings);
     }
 
-    fn take(&mut self, known: Vec<Reported>, findings: &mut Findings) {
+    fn take_problems(&mut self, known: Vec<Reported>, findings: &mut Findings) {
         for reported in known {
             if let KernelProblem::Other(other) = &reported.problem
                 && other.kind == OtherKind::LogLoss
@@ -77,6 +113,16 @@ impl Readers {
                 self.lost += other.count.unwrap_or(1);
             }
             findings.add_problem(reported);
+        }
+    }
+
+    fn take_oom(&mut self, news: Vec<OomNews>, findings: &mut Findings) {
+        for news in news {
+            match news {
+                OomNews::Event(event) | OomNews::Amended(event) => findings.put_oom(*event),
+                OomNews::DumpsSuppressed { dumps, .. } => self.lost += dumps,
+                OomNews::NothingKilled(_) => {}
+            }
         }
     }
 }

@@ -5,7 +5,8 @@
 //! frame and ends exactly where terminals do.
 
 use crate::parse::frame::Frame;
-use crate::parse::kernel_problem::{Position, recognise};
+use crate::parse::kernel_problem::recognise;
+use crate::parse::oom::Position;
 
 /// A message is not broken into more lines than this.
 const MOST_PIECES: u8 = 8;

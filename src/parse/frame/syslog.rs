@@ -38,7 +38,7 @@ pub(super) fn read_signature<'a>(text: &'a str, time: Option<Stamp<'a>>) -> Opti
     if let Some((name, Some(pid))) = signature(first)
         && name.starts_with("systemd")
     {
-        return Some(Frame::program(name, Some(pid), time, after_first));
+        return Some(Frame::program(name, Some(pid), time, own_text(after_first)));
     }
     if first == "kernel:" {
         return Some(dmesg::after_kernel_tag(after_first, time));
@@ -51,7 +51,9 @@ pub(super) fn read_signature<'a>(text: &'a str, time: Option<Stamp<'a>>) -> Opti
         return Some(dmesg::after_kernel_tag(after_second, time));
     }
     match signature(second) {
-        Some((name, Some(pid))) if !speaks_of_a_process(after_second) => Some(Frame::program(name, Some(pid), time, after_second)),
+        Some((name, Some(pid))) if !speaks_of_a_process(after_second) => {
+            Some(Frame::program(name, Some(pid), time, own_text(after_second)))
+        }
         _ => None,
     }
 }
@@ -65,6 +67,7 @@ pub(super) fn read_rfc5424(line: &str) -> Option<Frame<'_>> {
     let (app, _) = words.next()?;
     let (procid, _) = words.next()?;
     let (_msgid, rest) = words.next()?;
+    let rest = rest.trim_start();
     let time = Some(Stamp::Wall(Cow::Borrowed(stamp)));
     let text = match rest.strip_prefix('-') {
         Some(text) => text,
@@ -82,20 +85,18 @@ fn signed<'a>(rest: &'a str, time: Option<Stamp<'a>>) -> Option<Frame<'a>> {
     let mut previous_is_facility = false;
     for (index, (word, after)) in Words::of(rest).take(SIGNATURE_WITHIN).enumerate() {
         if let Some(glued) = kernel_tag(word) {
-            // `kernel:[12.3] text` without a blank: the stamp is the rest of the word.
-            let text = if glued.is_empty() { after } else { rest.get(rest.len() - after.len() - gap(rest, after) - glued.len()..)? };
-            return Some(dmesg::after_kernel_tag(text, time));
+            return Some(dmesg::after_kernel_tag(behind_tag(rest, after, glued), time));
         }
-        if word == "kernel" && (after.starts_with("- ") || after.starts_with("[")) {
+        if word == "kernel" && after.trim_start().starts_with(['-', '[']) {
             return Some(dmesg::after_kernel_tag(after.trim_start_matches(['-', ' ']), time));
         }
         if index == 0 && begins_like_kernel(rest) {
             return None;
         }
         match signature(word) {
-            Some((name, pid @ Some(_))) if !speaks_of_a_process(after) => return Some(Frame::program(name, pid, time, after)),
+            Some((name, pid @ Some(_))) if !speaks_of_a_process(after) => return Some(Frame::program(name, pid, time, own_text(after))),
             Some((name, None)) if index == 1 || previous_is_facility || (index == 0 && is_known_program(name)) => {
-                return Some(Frame::program(name, None, time, after));
+                return Some(Frame::program(name, None, time, own_text(after)));
             }
             _ => {}
         }
@@ -108,11 +109,10 @@ fn signed<'a>(rest: &'a str, time: Option<Stamp<'a>>) -> Option<Frame<'a>> {
 fn read_undated(line: &str) -> Option<Frame<'_>> {
     for (index, (word, after)) in Words::of(line).take(3).enumerate() {
         if let Some(glued) = kernel_tag(word) {
-            let text = if glued.is_empty() { after } else { line.get(line.len() - after.len() - gap(line, after) - glued.len()..)? };
-            return Some(dmesg::after_kernel_tag(text, None));
+            return Some(dmesg::after_kernel_tag(behind_tag(line, after, glued), None));
         }
         match signature(word) {
-            Some((name, pid)) if index < 2 && is_known_program(name) => return Some(Frame::program(name, pid, None, after)),
+            Some((name, pid)) if index < 2 && is_known_program(name) => return Some(Frame::program(name, pid, None, own_text(after))),
             _ => {}
         }
         if word.ends_with(':') {
@@ -122,10 +122,14 @@ fn read_undated(line: &str) -> Option<Frame<'_>> {
     None
 }
 
-/// The blanks between the end of a word and `after`.
-fn gap(line: &str, after: &str) -> usize {
-    let before = line.get(..line.len() - after.len()).unwrap_or_default();
-    before.len() - before.trim_end().len()
+/// The text behind the kernel's tag: after the word, or from inside it where the stamp touches the colon.
+fn behind_tag<'a>(line: &'a str, after: &'a str, glued: &str) -> &'a str {
+    line.get(line.len() - after.len() - glued.len()..).unwrap_or(after)
+}
+
+/// The text behind a program's signature, with its own indentation: the kubelet's blocks begin with tabs.
+fn own_text(after: &str) -> &str {
+    after.strip_prefix(' ').unwrap_or(after)
 }
 
 /// `kernel:`, or `kernel:[123.4` when the stamp touches it: what follows the colon in the word.
@@ -155,6 +159,7 @@ fn program_name(name: &str) -> &str {
 
 /// The kernel signs messages about a process with `comm[pid]:`, as programs sign their own.
 fn speaks_of_a_process(text: &str) -> bool {
+    let text = text.trim_start();
     ["segfault ", "unhandled ", "undefined instruction", "bad frame", "trap ", "illegal instruction", "bus error", "floating point"]
         .iter()
         .any(|start| text.starts_with(start))
@@ -302,7 +307,7 @@ fn skip_fraction_and_zone(after: &str) -> (&str, usize) {
     (rest, after.len() - rest.len())
 }
 
-/// The words of a line, each with the text behind it.
+/// The words of a line, each with everything behind it, blanks included.
 struct Words<'a> {
     rest: &'a str,
 }
@@ -323,6 +328,6 @@ impl<'a> Iterator for Words<'a> {
         let end = self.rest.find(char::is_whitespace).unwrap_or(self.rest.len());
         let (word, after) = self.rest.split_at(end);
         self.rest = after.trim_start();
-        Some((word, self.rest))
+        Some((word, after))
     }
 }

@@ -72,6 +72,8 @@ fn the_kernel_behind_every_kind_of_prefix() {
 fn programs_sign_their_lines() {
     for (line, name, pid, text) in [
         ("Nov 23 20:26:56 node-a kubelet[688]: Out of memory", "kubelet", Some(688), "Out of memory"),
+        ("Nov 23 20:26:56 node-a kubelet[688]: \tindented", "kubelet", Some(688), "\tindented"),
+        ("Nov 23 20:26:56 node-a kubelet[688]:  > end", "kubelet", Some(688), " > end"),
         ("Nov 23 20:26:56 node-a kubelet: I1123 20:26:56.1 x", "kubelet", None, "I1123 20:26:56.1 x"),
         ("11月 23 20:26:56 office k3s[794]: x", "k3s", Some(794), "x"),
         ("2026-11-23T20:26:56Z node-a app[1]: Killed process 3 (x)", "app", Some(1), "Killed process 3 (x)"),

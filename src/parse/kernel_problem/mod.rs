@@ -29,7 +29,7 @@ pub use hardware::{HardwareKind, HardwareProblem};
 pub use net::{NetKind, NetProblem};
 pub use other::{OtherKind, OtherProblem};
 pub use pids::PidsLimit;
-pub use reader::{KernelProblemReader, Position, Reported};
+pub use reader::{KernelProblemReader, Reported};
 pub use segfault::{FaultCode, Segfault};
 pub use trap::Trap;
 

@@ -5,6 +5,7 @@
 
 use super::{Hang, HangKind, HardwareKind, HardwareProblem, KernelProblem, OtherKind, OtherProblem, recognise};
 use crate::model::BootTime;
+use crate::parse::oom::Position;
 use std::collections::VecDeque;
 
 /// More dumps than this are never open at the same time; the oldest goes out as it is.
@@ -13,15 +14,6 @@ const MOST_OPEN: usize = 8;
 const MOST_LINES: u64 = 64;
 /// A dump is printed in one go; a line that comes later belongs to something else.
 const MOST_SECONDS: u64 = 2;
-
-/// Where a line stands in its log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// The record's sequence number in the kernel log, or the number of the line in a file.
-    pub record: u64,
-    /// The record's own clock, where the log has it.
-    pub boot: Option<BootTime>,
-}
 
 /// A problem with the place of its first line.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -416,14 +416,8 @@ impl OomAssembler {
         }
         event.last = at;
         news.push(OomNews::Amended(Box::new(event.clone())));
-        self.last_kill = Some(LastKill {
-            id,
-            at,
-            line: text.trim().into(),
-            victim: victim_of(killed),
-            announcement: killed.announcement,
-            joined_group,
-        });
+        self.last_kill =
+            Some(LastKill { id, at, line: text.trim().into(), victim: victim_of(killed), announcement: killed.announcement, joined_group });
     }
 
     /// `Tasks in P are going to be killed ..` directly follows the kill of the first victim.
@@ -588,7 +582,8 @@ impl OomAssembler {
         let joined = [format!("{}{rest}", cut.text), format!("{} {rest}", cut.text)];
         let known = Killed::parse(&cut.text).map_or(0, |killed| killed.fields_known());
         let candidates = joined.iter().filter_map(|text| Some((text, Killed::parse(text)?)));
-        let Some((text, killed)) = candidates.filter(|(_, killed)| killed.fields_known() > known).max_by_key(|(_, killed)| killed.fields_known())
+        let Some((text, killed)) =
+            candidates.filter(|(_, killed)| killed.fields_known() > known).max_by_key(|(_, killed)| killed.fields_known())
         else {
             return;
         };

@@ -4,12 +4,12 @@
 //! member of one closed set, or `None` for every line that has nothing to do with OOM. This is the
 //! hot path of a log flood, so a foreign line costs one look at its first byte and three searches.
 
+use super::LimitUse;
 use super::fields::{self, LONGEST_COMM, LONGEST_DECODED_COMM};
 use super::kill_line::{Decision, Killed};
 use super::memory_stats::StatsLine;
 use super::summary::Summary;
 use super::task_table::{Columns, RawRow};
-use super::LimitUse;
 use crate::model::Pid;
 
 /// One line of an OOM dump, or around it.

@@ -134,7 +134,11 @@ impl<'a> StatsLine<'a> {
     /// Reads the text behind `Memory cgroup stats for `. Paths may hold colons, never one before a space.
     pub fn parse(text: &'a str) -> Self {
         let ends = [": ", ":\n", ":#012", ":\\x0a"];
-        let end = ends.iter().filter_map(|end| text.find(end)).min().or_else(|| text.trim_end().ends_with(':').then(|| text.trim_end().len() - 1));
+        let end = ends
+            .iter()
+            .filter_map(|end| text.find(end))
+            .min()
+            .or_else(|| text.trim_end().ends_with(':').then(|| text.trim_end().len() - 1));
         let (path, rest) = end.and_then(|end| text.split_at_checked(end)).unwrap_or((text, ""));
         Self { cgroup: (end.is_some() && path.starts_with('/')).then_some(path), rest: rest.strip_prefix(':').unwrap_or(rest) }
     }
