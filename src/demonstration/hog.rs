@@ -72,9 +72,10 @@ pub enum HogPlan {
 }
 
 impl HogPlan {
-    /// Grows by a quarter of the limit every tenth of a second, to four times the limit.
+    /// Grows by a sixteenth of the limit every seventh of a second, to four times the limit: killed
+    /// after two to three seconds, time enough to be seen growing.
     pub fn grow_beyond(limit: Bytes) -> Self {
-        Self::Grow { step: Bytes(limit.0 / 4), pause_ms: 100, ceiling: Bytes(limit.0.saturating_mul(4)) }
+        Self::Grow { step: Bytes(limit.0 / 16), pause_ms: 140, ceiling: Bytes(limit.0.saturating_mul(4)) }
     }
 
     /// The same without pauses: killed some milliseconds after its start.

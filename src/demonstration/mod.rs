@@ -113,8 +113,8 @@ pub struct DemoKill {
     pub limit: Bytes,
 }
 
-/// The whole demonstration: one container with a limit of 32 MiB, one process that grows by 8 MiB
-/// every tenth of a second, killed by the kernel. Takes half a second.
+/// The whole demonstration: one container with a limit of 32 MiB, one process that grows by 14 MiB
+/// a second, killed by the kernel. Takes two to three seconds.
 ///
 /// # Errors
 /// [`DemoError`], which says what right is missing.

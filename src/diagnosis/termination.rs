@@ -116,7 +116,7 @@ impl Terminations {
         let Some(restart_count) = container.restart_count else { return };
         let slot = Slot::of(pod, container);
         let records = records(container, restart_count);
-        let highest = highest_ended(container, restart_count, &records);
+        let highest = highest_ended(restart_count, &records);
         let Some(mark) = self.marks.get_mut(&slot) else {
             self.first_look(slot, container, new_pod, highest, records, seen);
             return;
@@ -201,7 +201,7 @@ fn records(container: &ContainerRecord, restart_count: u32) -> Vec<(i64, Termina
 }
 
 /// The highest attempt that has surely ended.
-fn highest_ended(container: &ContainerRecord, restart_count: u32, records: &[(i64, TerminatedState)]) -> i64 {
+fn highest_ended(restart_count: u32, records: &[(i64, TerminatedState)]) -> i64 {
     let told = records.iter().map(|(attempt, _)| *attempt).max().unwrap_or(-1);
     // Attempt N can only exist once N-1 has ended, whether or not a record of it is left.
     told.max(i64::from(restart_count) - 1)
@@ -394,7 +394,7 @@ mod tests {
                     unobserved += seen.unobserved;
                 }
                 let count = container.restart_count.expect("set");
-                highest = highest.max(highest_ended(&container, count, &records(&container, count)));
+                highest = highest.max(highest_ended(count, &records(&container, count)));
                 if restart {
                     let stored = serde_json::to_string(&terminations).expect("json");
                     terminations = serde_json::from_str(&stored).expect("json");
