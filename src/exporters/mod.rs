@@ -5,10 +5,11 @@
 //! decides nothing: it knows no source, no parser, no inventory and no diagnosis.
 
 pub mod agent_figures;
-//HTTP
-//LOG
+pub mod http;
+pub mod log;
 pub mod metrics;
 
 #[cfg(test)]
 mod examples;
+mod visible;
 mod wording;
