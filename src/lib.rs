@@ -1,5 +1,7 @@
 //! nodewhy explains, on each Kubernetes node, why its containers die.
 
+#![cfg_attr(test, allow(clippy::string_slice))]
+
 pub mod agent;
 pub mod args;
 pub mod checkpoint_file;
