@@ -169,14 +169,14 @@ impl<'a> Components<'a> {
 
     /// The place of a path without a pod's uid whose last mention of `kubepods` is at `at`.
     fn class_at(&self, at: usize) -> CgroupPlace {
-        let name = self.names.get(at).map_or("", |name| name.strip_suffix(".slice").unwrap_or(name));
+        let name = self.names.get(at).copied().unwrap_or_default();
         let below = self.names.get(at + 1..).unwrap_or_default();
         // A second `kubepods` behind the first is the cut name of a class or a pod.
         let is_first = !self.names.iter().take(at).any(|name| is_pods_root(name));
         let class = match (name.rsplit("kubepods").next().unwrap_or_default(), below) {
-            ("", []) if is_first => QosClass::All,
-            ("", ["burstable"]) | ("-burstable", []) => QosClass::Burstable,
-            ("", ["besteffort"]) | ("-besteffort", []) => QosClass::BestEffort,
+            ("" | ".slice", []) if is_first => QosClass::All,
+            ("", ["burstable"]) | ("-burstable.slice", []) => QosClass::Burstable,
+            ("", ["besteffort"]) | ("-besteffort.slice", []) => QosClass::BestEffort,
             _ => return CgroupPlace::UnreadablePod,
         };
         CgroupPlace::Class(class)
