@@ -224,9 +224,9 @@ fn parts_of_name(name: &str) -> impl Iterator<Item = &str> {
     }
 }
 
-/// The uid in `pod<uid>`, `kubepods-burstable-pod<uid>.slice` and their kind.
+/// The uid in `pod<uid>`, `kubepods-burstable-pod<uid>.slice` and their kind, `.slice` whole or cut.
 fn pod_uid(name: &str) -> Option<PodUid> {
-    let name = name.strip_suffix(".slice").unwrap_or(name);
+    let name = name.split_once('.').filter(|(_, end)| "slice".starts_with(end)).map_or(name, |(name, _)| name);
     let uid = match name.rsplit_once("-pod") {
         Some((_, uid)) => uid,
         None => name.strip_prefix("pod")?,
