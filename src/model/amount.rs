@@ -51,11 +51,7 @@ impl fmt::Display for Bytes {
         };
         let whole = self.0 / size;
         let tenths = (self.0 % size) * 10 / size;
-        if whole >= 100 || tenths == 0 {
-            write!(f, "{whole} {unit}")
-        } else {
-            write!(f, "{whole}.{tenths} {unit}")
-        }
+        if whole >= 100 || tenths == 0 { write!(f, "{whole} {unit}") } else { write!(f, "{whole}.{tenths} {unit}") }
     }
 }
 

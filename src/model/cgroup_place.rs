@@ -104,7 +104,9 @@ impl CgroupPlace {
             return below.next().is_some_and(|name| !name.contains("conmon"));
         }
         let in_folder = |pair: &[&str]| matches!(pair, ["docker" | "lxc" | "libpod_parent", _]);
-        let is_scope = |name: &&str| !name.contains("conmon") && RUNTIME_PREFIXES.iter().any(|prefix| name.starts_with(prefix) && name.ends_with(".scope"));
+        let is_scope = |name: &&str| {
+            !name.contains("conmon") && RUNTIME_PREFIXES.iter().any(|prefix| name.starts_with(prefix) && name.ends_with(".scope"))
+        };
         path.containers().next().is_some()
             || path.names.windows(2).any(in_folder)
             || path.names.iter().any(is_scope)
@@ -311,7 +313,10 @@ mod tests {
             ("/kubepods.slice/kubepods-podSUID.slice/cri-containerd-CID.scope", "container UID CID"),
             ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podSUID.slice/cri-containerd-CID.scope", "container UID CID"),
             ("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-podSUID.slice/docker-CID.scope", "container UID CID"),
-            ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podSUID.slice/crio-CID.scope/container", "container UID CID container"),
+            (
+                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podSUID.slice/crio-CID.scope/container",
+                "container UID CID container",
+            ),
             ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podSUID.slice/crio-conmon-CID.scope", "pod UID"),
             ("/kubepods/burstable/podUID/crio-conmon-CID", "pod UID"),
             ("/system.slice/crio-conmon-CID.scope", &path("service crio-conmon-CID.scope")),

@@ -131,7 +131,13 @@ mod tests {
         assert_eq!(api.as_str(), "7145627f-44a7-433c-a896-a8c81a4df533");
         assert!(!api.is_static());
         assert!(PodUid::parse("3e61c214bc3ed9ff81e21474dd6cba17").expect("static form").is_static());
-        for wrong in ["", "7145627f", "7145627f-44a7-433c-a896-a8c81a4df53", "7145627f-44a7-433c-a896-a8c81a4df53g", "7145627f-44a7-433c-a896-a8c81a4df533-1"] {
+        for wrong in [
+            "",
+            "7145627f",
+            "7145627f-44a7-433c-a896-a8c81a4df53",
+            "7145627f-44a7-433c-a896-a8c81a4df53g",
+            "7145627f-44a7-433c-a896-a8c81a4df533-1",
+        ] {
             assert_eq!(PodUid::parse(wrong), None, "{wrong}");
         }
     }

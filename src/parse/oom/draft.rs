@@ -1,6 +1,8 @@
 //! The dump that is being printed: what its lines have said so far.
 
-use super::event::{Completeness, Constraint, GroupKill, LimitUse, OomEvent, OomId, OomOutcome, Position, Process, ReaperWord, Trigger, Victim};
+use super::event::{
+    Completeness, Constraint, GroupKill, LimitUse, OomEvent, OomId, OomOutcome, Position, Process, ReaperWord, Trigger, Victim,
+};
 use super::kill_line::{Announcement, Decision, Killed};
 use super::memory_stats::MemoryStats;
 use super::summary::Summary;
@@ -131,7 +133,10 @@ impl Draft {
         if let Some(chosen) = self.summary().pid {
             // Until 5.0 the victim may be a child of the chosen process; then a decision line stands
             // between. A leader that has exited is listed by the thread that holds its memory.
-            return chosen == killed.pid || self.decision.is_some() || self.summary_is_cut_within(killed.pid) || self.is_thread_of(killed.pid, chosen);
+            return chosen == killed.pid
+                || self.decision.is_some()
+                || self.summary_is_cut_within(killed.pid)
+                || self.is_thread_of(killed.pid, chosen);
         }
         if self.decision.is_some() {
             return true;
@@ -172,7 +177,8 @@ impl Draft {
             victim.comm = victim.comm.or(named.comm);
             victim.uid = victim.uid.or(named.uid);
         }
-        let announcement = killed.and_then(|(killed, _)| killed.announcement).or(self.decision.as_ref().and_then(|chosen| chosen.announcement));
+        let announcement =
+            killed.and_then(|(killed, _)| killed.announcement).or(self.decision.as_ref().and_then(|chosen| chosen.announcement));
         let summary = self.summary();
         let task_in = self.task_in.clone().unwrap_or_default();
         let oom_memcg = summary.oom_memcg.map(Into::into).or(task_in.limit).or_else(|| self.limit_of_stats());

@@ -28,9 +28,14 @@ mod memory_stats;
 mod report;
 mod summary;
 mod task_table;
+#[cfg(test)]
+mod tests;
 
 pub use assembler::{OomAssembler, OomNews};
-pub use event::{Completeness, Constraint, Domain, GroupKill, LimitUse, OomEvent, OomId, OomOutcome, OomScope, Position, Process, ReaperWord, Trigger, Victim};
+pub use event::{
+    Completeness, Constraint, Domain, GroupKill, LimitUse, OomEvent, OomId, OomOutcome, OomScope, Position, Process, ReaperWord, Trigger,
+    Victim,
+};
 pub use kill_line::{Announcement, Decision, Killed};
 pub use line::OomLine;
 pub use memory_stats::{CgroupMemory, MemorySplit};
