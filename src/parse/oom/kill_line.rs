@@ -115,7 +115,7 @@ fn name_and_rest(text: &str) -> (Option<&str>, &str) {
 fn last_bracket(name: &str) -> Option<usize> {
     let fits = |end: &usize, longest| name.get(..*end).is_some_and(|comm| fields::comm_length(comm) <= longest);
     let brackets = || name.match_indices(')').map(|(at, _)| at);
-    let strict = brackets().filter(|end| fits(end, LONGEST_COMM)).last();
+    let strict = brackets().rfind(|end| fits(end, LONGEST_COMM));
     strict.or_else(|| brackets().find(|end| fits(end, LONGEST_DECODED_COMM)))
 }
 

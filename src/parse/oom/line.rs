@@ -159,7 +159,8 @@ fn task_in(text: &str) -> OomLine<'_> {
 }
 
 fn limit_line(text: &str) -> Option<OomLine<'_>> {
-    const LINES: [(&str, fn(LimitUse) -> OomLine<'static>); 4] = [
+    type Line = fn(LimitUse) -> OomLine<'static>;
+    const LINES: [(&str, Line); 4] = [
         ("memory: usage ", OomLine::Memory),
         ("memory+swap: usage ", OomLine::MemoryAndSwap),
         ("swap: usage ", OomLine::Swap),
