@@ -40,6 +40,17 @@ pub enum SlotList {
     Ephemeral,
 }
 
+impl SlotList {
+    /// The list in which a kind of container is told.
+    pub const fn of(kind: ContainerKind) -> Self {
+        match kind {
+            ContainerKind::Init | ContainerKind::Sidecar => Self::Init,
+            ContainerKind::App => Self::App,
+            ContainerKind::Ephemeral => Self::Ephemeral,
+        }
+    }
+}
+
 /// What is accounted for of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
@@ -170,13 +181,9 @@ impl Mark {
 }
 
 impl Slot {
-    fn of(pod: &PodRecord, container: &ContainerRecord) -> Self {
-        let list = match container.kind {
-            ContainerKind::Init | ContainerKind::Sidecar => SlotList::Init,
-            ContainerKind::App => SlotList::App,
-            ContainerKind::Ephemeral => SlotList::Ephemeral,
-        };
-        Self { pod: pod_key(pod).to_owned(), list, container: container.name.clone() }
+    /// The slot of a pod's container.
+    pub fn of(pod: &PodRecord, container: &ContainerRecord) -> Self {
+        Self { pod: pod_key(pod).to_owned(), list: SlotList::of(container.kind), container: container.name.clone() }
     }
 }
 
