@@ -132,6 +132,9 @@ impl Terminations {
             self.first_look(slot, container, new_pod, highest, records, seen);
             return;
         };
+        if is_late(mark, container) {
+            return;
+        }
         if is_reset(mark, container, restart_count) {
             seen.resets += 1;
             mark.ended = i64::from(restart_count) - 1;
@@ -225,6 +228,12 @@ fn is_reset(mark: &Mark, container: &ContainerRecord, restart_count: u32) -> boo
     let other = container.container_id.is_some() && container.container_id != mark.id;
     let later = latest(container).is_some_and(|latest| mark.latest.is_none_or(|known| latest > known));
     other && later && i64::from(restart_count) < mark.ended
+}
+
+/// A status of an instance before the newest one, which arrived after it.
+fn is_late(mark: &Mark, container: &ContainerRecord) -> bool {
+    let other = container.container_id.is_some() && container.container_id != mark.id;
+    other && matches!((latest(container), mark.latest), (Some(latest), Some(known)) if latest < known)
 }
 
 /// The latest time that a status names.
