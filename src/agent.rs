@@ -8,12 +8,13 @@
 
 use crate::{
     checkpoint_file::CheckpointFile,
-    config::{AgentConfig, PodSourceChoice},
+    config::{AgentConfig, Output, PodSourceChoice},
     core::{Core, Effect, Resume, Snapshot},
     exporters::{
         http::{self, Guard, SnapshotReader},
-        log::FindingLog,
+        log::{FindingLog, Form},
     },
+    findings::{Change, Finding},
     record::Recorder,
     signal::{Body, NodeFacts, Signal},
     sources::{self, Outlet, Stop, Stopper, cgroups::SamplerHandle, kernel_log, node_facts, pod_logs, pods},
@@ -22,6 +23,7 @@ use crate::{
 use anyhow::Context;
 use std::{
     fs::File,
+    io::{self, Stdout},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -54,7 +56,7 @@ pub struct Agent {
     stopper: Stopper,
     threads: Vec<std::thread::JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
-    log: FindingLog,
+    log: FindingLog<Stdout>,
     saver: Option<Saver>,
     recorder: Option<Recorder<File>>,
 }
@@ -67,13 +69,43 @@ struct Saver {
 
 /// Asks the core's task for snapshots.
 #[derive(Debug, Clone)]
-pub struct CoreReader(mpsc::Sender<oneshot::Sender<Arc<Snapshot>>>);
+pub struct CoreReader {
+    ask: mpsc::Sender<oneshot::Sender<Arc<Snapshot>>>,
+    outlet: Outlet,
+}
 
 impl SnapshotReader for CoreReader {
     async fn snapshot(&self) -> Option<Arc<Snapshot>> {
         let (answer, asked) = oneshot::channel();
-        self.0.send(answer).await.ok()?;
+        self.ask.send(answer).await.ok()?;
         asked.await.ok()
+    }
+
+    fn samples_dropped(&self) -> u64 {
+        self.outlet.dropped()
+    }
+}
+
+/// The log of findings on standard output.
+pub fn finding_log(output: Output) -> FindingLog<Stdout> {
+    let stdout = io::stdout();
+    let form = match output {
+        Output::Human => Form::human_for(&stdout),
+        Output::Json => Form::Json,
+    };
+    FindingLog::new(stdout, form)
+}
+
+/// Says a change. A reader that went away is no reason to stop explaining.
+pub fn say(log: &mut FindingLog<Stdout>, change: Change, finding: &Finding) {
+    let said = match change {
+        Change::Opened => log.opened(finding),
+        Change::Counted => log.counted(finding),
+        Change::Amended => log.amended(finding),
+        Change::Resolved => log.resolved(finding),
+    };
+    if let Err(error) = said {
+        tracing::debug!(%error, "standard output is closed");
     }
 }
 
@@ -87,7 +119,11 @@ impl Agent {
         let facts = node_facts::read(&config.roots, config.node_name.as_deref())?;
         let saver = config.state_dir.as_deref().map(|dir| Saver::new(CheckpointFile::new(dir)));
         let checkpoint = saver.as_ref().and_then(|saver| saver.file.load(&facts.boot_id));
-        let resume = checkpoint.as_ref().map_or_else(Resume::default, |checkpoint| checkpoint.kernel_log);
+        let resume = match &checkpoint {
+            Some(checkpoint) => checkpoint.kernel_log,
+            None if config.history => Resume::default(),
+            None => Resume { record: None, boot: Some(sources::now().boot) },
+        };
         let core = checkpoint.map_or_else(Core::new, Core::restore);
         let recorder = config.record.as_deref().map(|path| Recorder::create(path, &facts.agent)).transpose()?;
         let (outlet, signals) = sources::channel();
@@ -96,8 +132,8 @@ impl Agent {
         let sampler = sources::cgroups::spawn(&config.roots, outlet.clone()).context("cannot start the sampler's thread")?;
         let threads = start_threads(config, &facts, resume, &outlet, &stop)?;
         let tasks = start_tasks(config, &facts, &outlet);
-        let log = FindingLog::new(config.output);
-        Ok(Self { core, facts, signals, requests, reader: CoreReader(ask), sampler, stopper, threads, tasks, log, saver, recorder })
+        let log = finding_log(config.output);
+        Ok(Self { core, facts, signals, requests, reader: CoreReader { ask, outlet }, sampler, stopper, threads, tasks, log, saver, recorder })
     }
 
     /// What the HTTP task asks.
@@ -145,7 +181,7 @@ impl Agent {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Finding { change, finding } => self.log.tell(change, &finding),
+            Effect::Finding { change, finding } => say(&mut self.log, change, &finding),
             Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
             Effect::Save => {
                 if let Some(saver) = &mut self.saver {
@@ -238,6 +274,6 @@ pub async fn serve(config: &AgentConfig, reader: CoreReader, shutdown: impl Futu
         .await
         .with_context(|| format!("--listen {address}: cannot listen there; choose a free port, or stop what uses it"))?;
     tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz, /readyz and /api/v1/findings");
-    let guard = Guard::new(config.token.clone());
+    let guard = config.token_file.clone().map_or(Guard::LoopbackOnly, Guard::Token);
     http::serve(listener, reader, guard, shutdown).await.context("the HTTP server ended")
 }

@@ -120,6 +120,7 @@ pub struct RecordArgs {
 /// Options of `replay`.
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
+    /// How findings are printed.
     #[command(flatten)]
     pub output: OutputArgs,
     /// The recording to read.
@@ -161,9 +162,10 @@ impl SourceArgs {
             roots: self.roots(),
             kernel_log: self.kernel_log,
             pods: self.pods,
+            history: true,
             output,
             listen: None,
-            token: None,
+            token_file: None,
             state_dir: None,
             record: None,
         }
@@ -176,14 +178,14 @@ impl AgentArgs {
     /// # Errors
     /// Everything that is wrong, told at once.
     pub fn resolve(&self) -> Result<AgentConfig, ConfigError> {
-        let token = self.token_file.as_deref().map(crate::config::read_token).transpose()?;
-        Ok(AgentConfig {
+        let config = AgentConfig {
             listen: Some(self.listen),
-            token,
+            token_file: self.token_file.clone(),
             state_dir: Some(self.state_dir.clone()),
             record: self.record.clone(),
             ..self.sources.resolve(self.output.output)
-        })
+        };
+        config.check()
     }
 
     /// Whether to begin with a demonstration.
@@ -195,7 +197,7 @@ impl AgentArgs {
 impl DemoArgs {
     /// The complete configuration.
     pub fn resolve(&self) -> AgentConfig {
-        AgentConfig { pods: PodSourceChoice::None, ..self.sources.resolve(self.output.output) }
+        AgentConfig { pods: PodSourceChoice::None, history: false, ..self.sources.resolve(self.output.output) }
     }
 }
 

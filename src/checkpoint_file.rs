@@ -49,13 +49,13 @@ impl CheckpointFile {
     /// Writes the checkpoint beside the old one and puts it in its place. A failure is told once:
     /// the agent works without, and a restart then reads the ring from its beginning.
     pub fn save(&self, checkpoint: &Checkpoint) {
-        if let Err(error) = self.write(checkpoint) {
-            if !self.told.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
-                    path = %self.path.display(), %error,
-                    "the checkpoint cannot be written; counters start anew after a restart. Give a writable --state-dir"
-                );
-            }
+        if let Err(error) = self.write(checkpoint)
+            && !self.told.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                path = %self.path.display(), %error,
+                "the checkpoint cannot be written; counters start anew after a restart. Give a writable --state-dir"
+            );
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 /// Where the node's files are. Tests use a folder, the DaemonSet the host's mounts, the code is the same.
@@ -83,12 +83,15 @@ pub struct AgentConfig {
     pub kernel_log: KernelLogChoice,
     /// Where to learn of pods.
     pub pods: PodSourceChoice,
+    /// Whether to explain what the kernel's log still holds from before the start.
+    pub history: bool,
     /// How findings are printed.
     pub output: Output,
     /// Where to serve; `None` to serve nothing.
     pub listen: Option<SocketAddr>,
-    /// What readers of findings have to present when they are not on this machine.
-    pub token: Option<String>,
+    /// The file whose token readers of findings have to present when they are not on this machine;
+    /// without one, only readers on this machine may.
+    pub token_file: Option<PathBuf>,
     /// Where to keep state; `None` to keep none.
     pub state_dir: Option<PathBuf>,
     /// Where to record signals; `None` not to.
@@ -107,16 +110,22 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The token file is empty.
-    #[error("--token-file {0}: the file holds no token; write one into its first line")]
+    #[error("--token-file {0}: the file holds no token; write one into it")]
     EmptyToken(PathBuf),
 }
 
-/// Reads a token: the first line of a file, without white space around it.
-///
-/// # Errors
-/// The file cannot be read or holds nothing.
-pub fn read_token(path: &Path) -> Result<String, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Token { path: path.into(), source })?;
-    let token = text.lines().next().unwrap_or_default().trim();
-    if token.is_empty() { Err(ConfigError::EmptyToken(path.into())) } else { Ok(token.into()) }
+impl AgentConfig {
+    /// Holds what was configured against the machine, before anything is started.
+    ///
+    /// # Errors
+    /// The token file cannot be read or is empty.
+    pub fn check(self) -> Result<Self, ConfigError> {
+        if let Some(path) = &self.token_file {
+            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Token { path: path.clone(), source })?;
+            if text.trim().is_empty() {
+                return Err(ConfigError::EmptyToken(path.clone()));
+            }
+        }
+        Ok(self)
+    }
 }

@@ -91,12 +91,8 @@ fn promtool_finds_nothing_to_complain_about() -> Result<(), Box<dyn Error>> {
     let all: BTreeSet<_> = metrics::TABLE.iter().map(|row| row.name).collect();
     assert_eq!(told, all, "the linter must see every metric");
 
-    let promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
+    let promtool =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut promtool = match promtool {
         Ok(promtool) => promtool,
         Err(error) if std::env::var("CI").as_deref() == Ok("true") => return Err(format!("promtool is needed in CI: {error}").into()),

@@ -3,12 +3,11 @@
 
 use super::{NO, runtime, shutdown};
 use crate::{
-    agent::Agent,
+    agent::{Agent, finding_log, say},
     args::DemoArgs,
     config::{AgentConfig, Output},
     core::{Core, Effect},
     demonstration::{self, DemoError, DemoKill, HogProgram},
-    exporters::log::FindingLog,
     model::PodUid,
     record::Recording,
     telemetry,
@@ -96,13 +95,13 @@ fn note(effect: &Effect, explained: &RefCell<HashSet<PodUid>>) {
 fn replay_shipped(config: &AgentConfig, missing: &DemoError) {
     eprintln!("nodewhy: no kill can be made here: {missing}");
     eprintln!("nodewhy: replaying one that was recorded on a real kernel instead");
-    let mut log = FindingLog::new(config.output);
+    let mut log = finding_log(config.output);
     let mut core = Core::new();
     let signals = Recording::shipped("the shipped recording", SHIPPED);
     let effects = signals.into_iter().flatten().flatten().flat_map(|signal| core.apply(signal)).collect::<Vec<_>>();
     for effect in effects.into_iter().chain(core.finish()) {
         if let Effect::Finding { change, finding } = effect {
-            log.tell(change, &finding);
+            say(&mut log, change, &finding);
         }
     }
     let _ = std::io::stdout().flush();

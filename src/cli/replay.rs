@@ -1,9 +1,9 @@
 //! `nodewhy replay`: explain a recording, as the agent would have.
 
 use crate::{
+    agent::{finding_log, say},
     args::{ReplayArgs, SpeedArg},
     core::{Core, Effect},
-    exporters::log::FindingLog,
     record::Recording,
     sources::replay::{Replay, Speed},
 };
@@ -19,11 +19,11 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         std::thread::sleep(pause);
         false
     };
-    let mut log = FindingLog::new(args.output.output);
+    let mut log = finding_log(args.output.output);
     let mut tell = |effects: Vec<Effect>| {
         for effect in effects {
             if let (Effect::Finding { change, finding }, false) = (effect, args.summary) {
-                log.tell(change, &finding);
+                say(&mut log, change, &finding);
             }
         }
     };

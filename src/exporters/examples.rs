@@ -155,12 +155,7 @@ fn source(source: SourceName, state: SourceState, detail: &str, records: u64) ->
 }
 
 fn key(workload: &str, container: &str) -> ContainerKey {
-    ContainerKey {
-        namespace: "shop".into(),
-        workload_kind: "Deployment".into(),
-        workload: workload.into(),
-        container: container.into(),
-    }
+    ContainerKey { namespace: "shop".into(), workload_kind: "Deployment".into(), workload: workload.into(), container: container.into() }
 }
 
 /// The living container `container` of a pod, with every figure there is.

@@ -11,4 +11,5 @@ pub mod metrics;
 
 #[cfg(test)]
 mod examples;
+mod visible;
 mod wording;

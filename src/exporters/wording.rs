@@ -1,8 +1,8 @@
 //! Words that the page and the log share.
 
 use crate::{
-    findings::{EvidenceSource, Subject},
-    model::{Blame, Confidence, Scope},
+    findings::{CrashLoop, EvidenceSource, Subject},
+    model::{Blame, Scope},
 };
 
 /// A source of evidence as a person calls it.
@@ -13,15 +13,6 @@ pub(super) const fn source(source: EvidenceSource) -> &'static str {
         EvidenceSource::Process => "process",
         EvidenceSource::Node => "node",
         EvidenceSource::PodStatus => "pod status",
-    }
-}
-
-/// How sure a finding is, as an adjective.
-pub(super) const fn confidence(confidence: Confidence) -> &'static str {
-    match confidence {
-        Confidence::Proven => "proven",
-        Confidence::Likely => "likely",
-        Confidence::Possible => "possible",
     }
 }
 
@@ -65,6 +56,25 @@ pub(super) fn subject(subject: &Subject) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(" · "))
 }
 
+/// The first sentence of a summary, and what follows it.
+pub(super) fn headline(summary: &str) -> (&str, &str) {
+    let end = summary.match_indices(". ").map(|(at, _)| at + 1).find(|end| {
+        let next = summary.get(*end..).and_then(|rest| rest.trim_start().chars().next());
+        next.is_some_and(char::is_uppercase)
+    });
+    end.and_then(|end| summary.split_at_checked(end)).map_or((summary, ""), |(first, rest)| (first, rest.trim_start()))
+}
+
+/// A crash loop in a sentence: how often, how regularly, and when the next start is.
+pub(super) fn crash_loop(crash_loop: &CrashLoop) -> String {
+    let mut parts = vec![format!("{} seen", count(crash_loop.deaths, "death"))];
+    parts.extend(crash_loop.interval_seconds.map(|seconds| format!("one every {}", duration(seconds))));
+    parts.push(if crash_loop.same_cause { "all for the same cause".into() } else { "not all for the same cause".into() });
+    parts.extend(crash_loop.attempt.map(|attempt| format!("Kubernetes counts {}", count(attempt.into(), "restart"))));
+    parts.extend(crash_loop.back_off_seconds.map(|seconds| format!("the kubelet now waits {} before the next start", duration(seconds))));
+    parts.join(", ") + "."
+}
+
 /// A length of time in its two largest units: `45 s`, `12 min 3 s`, `3 h 20 min`, `2 d 4 h`.
 pub(super) fn duration(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
@@ -102,6 +112,13 @@ mod tests {
         assert_eq!(subject(&who).as_deref(), Some("cart-0 · container api"));
         who.namespace = Some("shop".into());
         assert_eq!(subject(&who).as_deref(), Some("shop/cart-0 · container api"));
+    }
+
+    #[test]
+    fn a_headline_is_a_whole_sentence() {
+        assert_eq!(headline("It died. The node is fine. Really."), ("It died.", "The node is fine. Really."));
+        assert_eq!(headline("It used 1.5 GiB, i.e. all of it."), ("It used 1.5 GiB, i.e. all of it.", ""));
+        assert_eq!(headline(""), ("", ""));
     }
 
     #[test]

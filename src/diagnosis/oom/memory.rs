@@ -17,12 +17,11 @@ const DECISIVE_SHARE: u64 = 50;
 pub struct MemoryPicture {
     /// The figures for the finding.
     pub figures: Memory,
-    /// What the processes of the victim's container had resident together, shortly before.
-    pub container_rss: Option<Bytes>,
+    /// What the processes of the victim's container had resident together, and what it was charged
+    /// for, when each was last sampled before the kill.
+    pub resident: Option<(Bytes, Bytes)>,
     /// How the container's charge moved.
     pub growth: Option<Growth>,
-    /// The container's charge and own limit at its latest sample.
-    pub container_charge: Option<(Bytes, Option<Bytes>)>,
 }
 
 /// The kind of memory that a restart of the container leaves behind.
@@ -38,11 +37,14 @@ impl MemoryPicture {
     /// Puts the picture together from the dump, completed by what was sampled before.
     pub fn of(event: &OomEvent, victim: &Victim, inventory: &Inventory, at: BootTime) -> Self {
         let instance = victim.container.as_ref().and_then(|id| inventory.container(id));
-        let sampled = instance.and_then(|instance| instance.sample.as_deref());
+        // What was sampled after the kill shows what is left, not what was there.
+        let before = instance.filter(|instance| instance.sampled <= at);
+        let sampled = before.and_then(|instance| instance.sample.as_deref());
+        let own_limit = instance.and_then(|instance| instance.sample.as_deref()).and_then(|sample| sample.limit);
         let limit_place = event.limit_place();
         let of_container = limit_place.as_ref().is_none_or(|place| place.container().is_some());
         let usage = event.memory.and_then(|memory| memory.usage()).or_else(|| sampled.filter(|_| of_container)?.usage);
-        let limit = event.memory.and_then(|memory| memory.limit()).or_else(|| sampled.filter(|_| of_container)?.limit);
+        let limit = event.memory.and_then(|memory| memory.limit()).or(own_limit.filter(|_| of_container));
         let split = event.split.map(from_dump).or_else(|| sampled.filter(|_| of_container)?.split).unwrap_or_default();
         let kernel = split.kernel.or(event.kmem.and_then(|kmem| kmem.usage()));
         let rss = [event.victim.anon_rss, event.victim.file_rss, event.victim.shmem_rss];
@@ -59,8 +61,8 @@ impl MemoryPicture {
             restart_helps: None,
         };
         figures.restart_helps = restart_helps(&figures);
-        let container_charge = sampled.and_then(|sample| Some((sample.usage?, sample.limit.and_then(|limit| limit.bytes()))));
-        Self { figures, container_rss: instance.and_then(ContainerInstance::rss), growth, container_charge }
+        let resident = instance.and_then(|instance| Some((instance.resident.latest(at)?, instance.history.latest(at)?)));
+        Self { figures, resident, growth }
     }
 
     /// The memory that a restart does not free, if it makes up most of the charge.

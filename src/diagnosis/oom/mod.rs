@@ -106,7 +106,7 @@ fn growth_evidence(memory: &MemoryPicture, at: Moment) -> Option<Evidence> {
 
 /// Names the gap between what the processes have resident and what the cgroup is charged for.
 fn resident_evidence(memory: &MemoryPicture, at: Moment) -> Option<Evidence> {
-    let (rss, (charge, _)) = (memory.container_rss?, memory.container_charge?);
+    let (rss, charge) = memory.resident?;
     let gap = charge.saturating_sub(rss);
     let rest = if gap.percent_of(charge)? >= 10 {
         format!("; the other {gap} are page cache, tmpfs or kernel memory that no process has mapped")

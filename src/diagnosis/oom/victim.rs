@@ -92,8 +92,7 @@ impl Victim {
 }
 
 fn role(event: &OomEvent, container: Option<&ContainerId>, inventory: &Inventory, at: BootTime) -> Role {
-    // runc names its own process like this until it has become the container's (libcontainer/init_linux.go).
-    if event.victim.comm.as_deref().is_some_and(|comm| comm.starts_with("runc:[")) {
+    if is_runtimes_own(event) {
         return Role::Starting;
     }
     if event.group.is_some() {
@@ -101,6 +100,16 @@ fn role(event: &OomEvent, container: Option<&ContainerId>, inventory: &Inventory
     }
     let Some(instance) = container.and_then(|id| inventory.container(id)) else { return Role::Unknown };
     role_in(instance, event, at)
+}
+
+/// runc's own process before it becomes the container's: newer versions name it `runc:[2:INIT]`
+/// (libcontainer/nsenter), older ones run from a copy named `exe` with a score that no pod can have.
+fn is_runtimes_own(event: &OomEvent) -> bool {
+    match event.victim.comm.as_deref() {
+        Some("exe") => event.victim.oom_score_adj.is_some_and(|adj| adj <= -998),
+        Some(comm) => comm.starts_with("runc:["),
+        None => false,
+    }
 }
 
 fn role_in(instance: &ContainerInstance, event: &OomEvent, at: BootTime) -> Role {

@@ -119,7 +119,7 @@ impl OpenProblem {
         if self.subject.agrees(&other.subject) && (self.subject.has_pod() || !is_call(other) || self.shares_reason(other)) {
             return true;
         }
-        self.subject.has_pod() != other.subject.has_pod() && self.shares_reason(other) && (self.is_podless_call() || is_call(other))
+        self.subject.has_pod() != other.subject.has_pod() && (self.is_podless_call() || is_call(other)) && self.shares_reason(other)
     }
 
     fn is_podless_call(&self) -> bool {

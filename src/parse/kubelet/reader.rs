@@ -31,9 +31,11 @@ enum Writer {
 
 impl Writer {
     fn of(program: &str) -> Self {
-        const KUBELETS: [&str; 14] = [
+        const KUBELETS: [&str; 16] = [
             "kubelet",
             "kubenswrapper",
+            "origin-node",
+            "atomic-openshift-node",
             "hyperkube",
             "k3s",
             "k3s-agent",

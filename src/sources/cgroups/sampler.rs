@@ -4,7 +4,7 @@
 //! thread (`thread`), which calls [`CgroupSampler::turn`] whenever something may be due.
 //!
 //! A sample that is sent is always complete: what was not read at this look is carried over from
-//! the last whole reading, at most a minute old and less than a twentieth of the limit off. The kill
+//! the last whole reading, at most two minutes old and less than a twentieth of the limit off. The kill
 //! counters are never carried over a kill: they are read when the kernel says that they changed
 //! (v2: inotify on `memory.events`), or when the node's own kill counter rose, which every kill of
 //! a cgroup does too (v1 notifies nobody).

@@ -1,0 +1,70 @@
+#!/bin/bash
+# binaries.sh [packages|kubernetes|containerd|helm]...: fills the cache with what a run needs.
+# Without arguments: all but helm. Nothing is done for what is there already.
+. "$(dirname "$0")/env.sh"
+. "$HERE/cache.sh"
+
+export GOTOOLCHAIN=local CGO_ENABLED=0
+export DEBIAN_FRONTEND=noninteractive
+
+packages() {
+  local missing=()
+  for p in runc etcd-server containernetworking-plugins iptables iproute2 conntrack busybox-static gcc libc6-dev \
+           debootstrap e2fsprogs openssh-client openssl; do
+    dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  say "installing ${missing[*]}"
+  ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || apt-get update -qq
+  # An index that is older than the mirror names files that are gone: refresh it and try once more.
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
+}
+
+# k8s.io/kubernetes is no ordinary dependency: it replaces its staging modules by folders of its own
+# repository. They are published too, as v0.<minor>.<patch>, so a module that replaces them by those builds it.
+build_kubernetes() {
+  local v=$KUBERNETES_VERSION programs="kubelet kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubectl" p
+  mkdir src && cd src
+  local upstream
+  upstream=$(go mod download -json "k8s.io/kubernetes@v$v" | sed -n 's/.*"GoMod": "\(.*\)",/\1/p')
+  {
+    echo "module nodewhy.test/kubernetes"
+    echo "go $(go env GOVERSION | sed 's/^go\([0-9]*\.[0-9]*\).*/\1/').0"
+    echo "godebug default=$(go env GOVERSION | sed 's/^\(go[0-9]*\.[0-9]*\).*/\1/')"
+    echo "require k8s.io/kubernetes v$v"
+    echo "replace ("
+    sed -n "s#^\t\(k8s.io/[^ ]*\) => ./staging.*#\t\1 => \1 v0.${v#1.}#p" "$upstream"
+    echo ")"
+  } > go.mod
+  {
+    echo "//go:build tools"
+    echo "package kubernetes"
+    for p in $programs; do echo "import _ \"k8s.io/kubernetes/cmd/$p\""; done
+  } > tools.go
+  go mod tidy
+  local version=k8s.io/component-base/version
+  # One build for all of them: they share most of their packages.
+  go build -trimpath -o .. -ldflags "-s -w -X $version.gitVersion=v$v -X $version.gitMajor=1 -X $version.gitMinor=$(cut -d. -f2 <<<"$v")" \
+    $(for p in $programs; do echo "k8s.io/kubernetes/cmd/$p"; done)
+  cd .. && rm -rf src
+}
+
+build_containerd() {
+  for p in containerd containerd-shim-runc-v2 ctr; do
+    GOBIN=$PWD go install -trimpath -ldflags "-s -w" "github.com/containerd/containerd/v2/cmd/$p@v$CONTAINERD_VERSION"
+  done
+}
+
+build_helm() { GOBIN=$PWD go install -trimpath -ldflags "-s -w" "helm.sh/helm/v4/cmd/helm@v$HELM_VERSION"; }
+
+[ $# -gt 0 ] || set -- packages containerd kubernetes
+for target; do
+  case $target in
+    packages) packages ;;
+    kubernetes) entry "$KUBERNETES" build_kubernetes ;;
+    containerd) entry "$CONTAINERD" build_containerd ;;
+    helm) entry "$HELM" build_helm ;;
+    *) die "unknown target $target" ;;
+  esac
+done

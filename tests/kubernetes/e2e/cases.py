@@ -1,0 +1,232 @@
+"""The scenarios: what each must look like in Kubernetes, and what nodewhy must make of it.
+
+A scenario's objects are in scenarios/<name>.yaml, in the namespace e2e-<name>. `shows` is Kubernetes' own view
+(pod/container@node, and fields of cluster.containers), which must come about before anything else is judged: it proves that the scenario is
+what its name says. `drive` then does what only a test can do (delete, roll out). `findings` and `metrics` are what
+the agents must tell at the end. What is about a node that the run does not have is left out.
+
+The longest wait is for the third restart, 35 s: 0, 10 and 20 s of back-off and what the program itself takes.
+host3 is emulated and may need three times that when the machine is busy.
+"""
+import dataclasses
+import typing
+
+from e2e import cluster
+from e2e.expect import AtLeast, Contains, Finding, Metric, OneOf  # noqa: F401 (Metric: for phase 2)
+
+LOOPS = AtLeast(2)      # restarts that make a loop
+DEATHS = AtLeast(3)     # and the deaths behind them
+
+
+@dataclasses.dataclass
+class Scenario:
+    name: str
+    shows: dict
+    findings: list = dataclasses.field(default_factory=list)
+    metrics: list = dataclasses.field(default_factory=list)
+    drive: typing.Callable | None = None
+    place: typing.Callable | None = None     # instead of kubectl apply
+    patience: int = 300                      # seconds until Kubernetes shows it
+    told_within: int = 60                    # seconds from then until the agents must have told everything
+
+    @property
+    def namespace(self):
+        return f"e2e-{self.name}"
+
+    @property
+    def file(self):
+        return cluster.HERE / "scenarios" / f"{self.name}.yaml"
+
+
+def loop(last, **more):
+    """A container that ended in this way, again and again."""
+    return {"restarts": LOOPS, "last": last} | more
+
+
+def finding(node, pod, cause, container="app", **fields):
+    return Finding(node, {"pod": pod, "container": container}, cause=cause, **fields)
+
+
+# With cgroup v2 on a slow node, the runtime often loses the race for memory.events and reports a plain kill.
+KILLED = OneOf("OOMKilled 137", "Error 137")
+
+
+def delete_pods(scenario):
+    cluster.kubectl("delete", "pod", "--all", "--namespace", scenario.namespace, "--wait=true", "--timeout=60s")
+
+
+def roll_out(scenario):
+    cluster.kubectl("rollout", "restart", "deployment", "--namespace", scenario.namespace)
+    cluster.kubectl("rollout", "status", "deployment/web", "--namespace", scenario.namespace, "--timeout=60s")
+
+
+def place_static_pod(scenario):
+    cluster.on_node("host2", "tee", "/etc/kubernetes/manifests/agent.yaml", stdin=scenario.file.read_text())
+
+
+SCENARIOS = [
+    Scenario("oom-limit", shows={
+        "grower-*/app@host1": loop("OOMKilled 137"),
+        "jump/app@host2": loop("OOMKilled 137"),
+        "odd-name/app@host2": loop("OOMKilled 137"),
+        "grows-v2/app@host3": loop(KILLED),
+    }, findings=[
+        Finding("host1", {"pod": "grower-*", "container": "app", "workload_kind": "Deployment", "workload": "grower"},
+                cause="oom_container_limit", scope="container", blame="workload", count=DEATHS),
+        finding("host2", "jump", "oom_container_limit", scope="container", blame="workload", count=DEATHS),
+        finding("host2", "odd-name", "oom_container_limit", scope="container", blame="workload", count=DEATHS),
+        finding("host3", "grows-v2", "oom_container_limit", scope="container", blame="workload", count=DEATHS),
+    ]),
+    Scenario("oom-pod-limit", shows={
+        "own-fault/innocent@host1": {"restarts": 0, "running": True},
+        "own-fault/hog@host1": loop("OOMKilled 137"),
+        "others-fault/innocent@host2": loop(OneOf("OOMKilled 137", "StartError 128")),
+    }, findings=[
+        finding("host1", "own-fault", "oom_pod_limit", container="hog", scope="pod", count=DEATHS),
+        finding("host2", "others-fault", "oom_pod_limit", container="innocent", scope="pod", count=DEATHS),
+        finding("host2", "others-fault", "oom_pod_limit", container="hog", optional=True),
+    ]),
+    Scenario("oom-child", shows={
+        "parent/app@host1": {"restarts": 0, "running": True},
+        "parent-v2/app@host3": loop(KILLED),
+    }, findings=[
+        finding("host1", "parent", "oom_child_process", blame="workload", count=1),
+        finding("host3", "parent-v2", "oom_container_limit", blame="workload", count=DEATHS),
+    ]),
+    Scenario("oom-then-stop", shows={
+        "terminated/app@host1": loop("OOMKilled 143"),
+        "gives-up/app@host1": loop("OOMKilled 0"),
+    }, findings=[
+        finding("host1", "terminated", "oom_child_process", count=DEATHS),
+        finding("host1", "gives-up", OneOf("oom_child_process", "oom_container_limit"), count=DEATHS),
+    ]),
+    Scenario("oom-tmpfs", shows={
+        "filler/app@host1": loop("StartError 128", last_message=Contains("container init was OOM-killed|ttrpc: closed")),
+        "filler-v2/app@host3": {"restarts": LOOPS},
+    }, findings=[
+        finding("host1", "filler", "oom_container_limit", count=DEATHS),
+        finding("host3", "filler-v2", "oom_container_limit", count=DEATHS),
+    ]),
+    Scenario("exit-codes", shows={
+        "exit-0/app@host1": loop("Completed 0"),
+        "exit-1/app@host1": loop("Error 1"),
+        "exit-2/app@host2": loop("Error 2"),
+        "exit-126/app@host1": loop("Error 126"),
+        "exit-127/app@host2": loop("Error 127"),
+        "exit-1-v2/app@host3": loop("Error 1"),
+    }, findings=[
+        finding("host1", "exit-0", "completed", count=DEATHS),
+        finding("host1", "exit-1", "app_error", blame="workload", count=DEATHS),
+        finding("host2", "exit-2", OneOf("app_panic", "app_error"), blame="workload", count=DEATHS),
+        finding("host1", "exit-126", "not_executable", blame="workload", count=DEATHS),
+        finding("host2", "exit-127", "command_not_found", blame="workload", count=DEATHS),
+        finding("host3", "exit-1-v2", "app_error", blame="workload", count=DEATHS),
+    ]),
+    Scenario("signals", shows={
+        "segfault/app@host1": loop("Error 139"),
+        "abort/app@host1": loop("Error 139"),
+        "abort-child/app@host1": loop("Error 134"),
+        "illegal-instruction/app@host1": loop("Error 132"),
+        "bus-error/app@host1": loop("Error 135"),
+        "division-by-zero/app@host1": loop("Error 136"),
+        "segfault-v2/app@host3": loop("Error 139"),
+    }, findings=[
+        finding("host1", "segfault", "segfault", blame="workload", count=DEATHS),
+        finding("host1", "abort", "aborted", blame="workload", count=DEATHS),
+        finding("host1", "abort-child", "aborted", blame="workload", count=DEATHS),
+        finding("host1", "illegal-instruction", "illegal_instruction", count=DEATHS),
+        finding("host1", "bus-error", "bus_error", count=DEATHS),
+        finding("host1", "division-by-zero", OneOf("app_error", "app_panic", "aborted"), count=DEATHS),
+        finding("host3", "segfault-v2", "segfault", blame="workload", count=DEATHS),
+    ]),
+    Scenario("cannot-start", shows={
+        "missing-command/app@host1": loop("StartError 128", last_message=Contains("no such file or directory")),
+        "not-executable/app@host1": loop("StartError 128", last_message=Contains("permission denied")),
+        "other-machine/app@host1": loop("Error 1"),
+        "lost-interpreter/app@host2": loop("Error 1"),
+    }, findings=[
+        finding("host1", "missing-command", OneOf("command_not_found", "start_error"), blame="workload", count=DEATHS),
+        finding("host1", "not-executable", OneOf("not_executable", "start_error"), blame="workload", count=DEATHS),
+        finding("host1", "other-machine", "exec_format", count=DEATHS),
+        finding("host2", "lost-interpreter", OneOf("command_not_found", "start_error"), count=DEATHS),
+    ]),
+    Scenario("probes", shows={
+        "liveness/app@host1": loop("Completed 0"),
+        "liveness-deaf/app@host2": loop("Error 137"),
+        "startup/app@host1": loop("Error 137"),
+    }, findings=[
+        finding("host1", "liveness", "liveness_probe", count=AtLeast(2)),
+        finding("host2", "liveness-deaf", "liveness_probe", count=AtLeast(2)),
+        finding("host1", "startup", "startup_probe", count=AtLeast(2)),
+    ]),
+    Scenario("images", shows={
+        "no-registry/app@host1": {"restarts": 0, "waiting": OneOf("ErrImagePull", "ImagePullBackOff")},
+        "never-pulled/app@host2": {"restarts": 0, "waiting": "ErrImageNeverPull"},
+        "bad-name/app@host1": {"restarts": 0, "waiting": "InvalidImageName"},
+    }, findings=[
+        finding("host1", "no-registry", "image_pull"),
+        finding("host2", "never-pulled", "image_pull"),
+        finding("host1", "bad-name", OneOf("image_pull", "config_error")),
+    ]),
+    Scenario("config", shows={
+        "configmap-env/app@host1": {"waiting": "CreateContainerConfigError", "message": 'configmap "nowhere" not found'},
+        "configmap-key/app@host1": {"waiting": "CreateContainerConfigError", "message": Contains("couldn't find key nowhere")},
+        "configmap-volume/app@host2": {"waiting": "ContainerCreating", "message": None},
+        "secret-env/app@host2": {"waiting": "CreateContainerConfigError", "message": 'secret "nowhere" not found'},
+        "secret-volume/app@host1": {"waiting": "ContainerCreating", "message": None},
+        "non-root/app@host1": {"waiting": "CreateContainerConfigError", "message": Contains("runAsNonRoot")},
+    }, findings=[
+        finding("host1", "configmap-env", "config_error", blame="workload"),
+        finding("host1", "configmap-key", "config_error", blame="workload"),
+        finding("host2", "configmap-volume", "volume_mount", container="*"),
+        finding("host2", "secret-env", "config_error", blame="workload"),
+        finding("host1", "secret-volume", "volume_mount", container="*"),
+        finding("host1", "non-root", "config_error", blame="workload"),
+    ]),
+    Scenario("init-and-sidecar", shows={
+        "init/migrate@host1": loop("Error 4"),
+        "init/app@host1": {"waiting": "PodInitializing"},
+        "sidecar/proxy@host2": loop("Error 5"),
+        "sidecar/app@host2": {"restarts": 0, "running": True},
+    }, findings=[
+        finding("host1", "init", "app_error", container="migrate", blame="workload", count=DEATHS),
+        finding("host2", "sidecar", "app_error", container="proxy", blame="workload", count=DEATHS),
+    ]),
+    Scenario("job", shows={
+        "report-*/app@host2": {"phase": "Failed", "restarts": 0, "now": "Error 3", "instances": 2},
+    }, findings=[
+        Finding("host2", {"workload_kind": "Job", "workload": "report", "container": "app"},
+                cause="app_error", blame="workload", count=2),
+    ]),
+    Scenario("stops", shows={
+        "graceful/app@host1": {"running": True},
+        "exit-143/app@host1": {"running": True},
+        "default-action/app@host2": {"running": True},
+        "slow/app@host1": {"running": True},
+        "crashing/app@host2": loop("Error 1"),
+    }, drive=delete_pods, findings=[
+        finding("host1", "graceful", "stopped", optional=True),
+        finding("host1", "exit-143", "stopped", optional=True),
+        finding("host2", "default-action", "slow_shutdown", count=1),
+        finding("host1", "slow", "slow_shutdown", count=1),
+        finding("host2", "crashing", "app_error", count=DEATHS),
+    ]),
+    Scenario("rollout", shows={
+        "web-*/app@host1": {"restarts": 0, "running": True, "instances": 2},
+    }, drive=roll_out, findings=[
+        Finding("host1", {"workload": "web"}, optional=True, cause="stopped"),
+    ]),
+    Scenario("daemonset", shows={
+        "shipper-*/app@host1": {"restarts": 0, "running": True},
+        "shipper-*/app@host2": loop("Error 7"),
+        "shipper-*/app@host3": {"restarts": 0, "running": True},
+    }, findings=[
+        Finding("host2", {"workload_kind": "DaemonSet", "workload": "shipper", "container": "app"},
+                cause="app_error", count=DEATHS),
+    ]),
+    Scenario("static-pod", place=place_static_pod, shows={
+        "agent-host2/app@host2": loop("Error 6"),
+    }, findings=[
+        finding("host2", "agent-host2", "app_error", count=DEATHS),
+    ]),
+]

@@ -1,0 +1,121 @@
+"""The running test cluster, as scenarios see it."""
+import http.client
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import time
+
+from e2e.expect import parse_metrics
+
+HERE = pathlib.Path(__file__).resolve().parent.parent
+WORK = pathlib.Path(os.environ.get("NODEWHY_E2E_DIR", "/var/tmp/nodewhy-e2e"))
+AGENT_LABEL, AGENT_PORT = "app.kubernetes.io%2Fname%3Dnodewhy", 9909
+
+
+class ApiError(Exception):
+    def __init__(self, status, text):
+        super().__init__(f"{status}: {text}")
+        self.status = status
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over the socket of `kubectl proxy`: the cluster's network is not this process's."""
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(str(WORK / "api.sock"))
+
+
+def get(path):
+    connection = UnixConnection("localhost")
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read().decode(errors="replace")
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise ApiError(answer.status, body)
+    return body
+
+
+def get_json(path):
+    return json.loads(get(path))
+
+
+def kubectl(*arguments, stdin=None):
+    done = subprocess.run([HERE / "k", *arguments], input=stdin, text=True, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"kubectl {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def on_node(node, *command, stdin=None):
+    """Runs a command on a node, host3 included."""
+    return subprocess.run([HERE / "on-node.sh", node, *command], input=stdin, text=True, capture_output=True, check=True).stdout
+
+
+def eventually(seconds, problems):
+    """Repeats `problems` until it returns none, or time is up; returns the last ones. An API that fails is one."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            last = problems()
+        except (OSError, ValueError, RuntimeError, ApiError, http.client.HTTPException) as error:
+            last = [repr(error)]
+        if not last or time.monotonic() > until:
+            return last
+        time.sleep(1)
+
+
+def nodes():
+    return sorted(n["metadata"]["name"] for n in get_json("/api/v1/nodes")["items"])
+
+
+def containers(namespace):
+    """What Kubernetes shows of a namespace's containers, a flat mapping each, under "pod/container@node"."""
+    shown = {}
+    for pod in get_json(f"/api/v1/namespaces/{namespace}/pods")["items"]:
+        status = pod.get("status", {})
+        statuses = status.get("initContainerStatuses", []) + status.get("containerStatuses", [])
+        specs = pod["spec"].get("initContainers", []) + pod["spec"]["containers"]
+        for name in [c["name"] for c in specs]:
+            s = next((s for s in statuses if s["name"] == name), {})
+            state, last = s.get("state", {}), s.get("lastState", {})
+            shown[f"{pod['metadata']['name']}/{name}@{pod['spec'].get('nodeName')}"] = {
+                "phase": status.get("phase"),
+                "restarts": s.get("restartCount", 0),
+                "running": "running" in state,
+                "waiting": state.get("waiting", {}).get("reason"),
+                "now": ended(state),
+                "last": ended(last),
+                "message": (state.get("waiting") or state.get("terminated") or {}).get("message"),
+                "last_message": last.get("terminated", {}).get("message"),
+            }
+    return shown
+
+
+def ended(state):
+    """A terminated state as "Reason code"."""
+    terminated = state.get("terminated")
+    return terminated and f"{terminated.get('reason')} {terminated['exitCode']}"
+
+
+def agent_path(node):
+    """Where the API server passes requests on to the agent of a node."""
+    found = get_json(f"/api/v1/pods?labelSelector={AGENT_LABEL}&fieldSelector=spec.nodeName%3D{node}")["items"]
+    if not found:
+        raise ApiError(404, f"no agent on {node}")
+    meta = found[0]["metadata"]
+    return f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}:{AGENT_PORT}/proxy"
+
+
+def findings(node):
+    return get_json(agent_path(node) + "/api/v1/findings")["findings"]
+
+
+def metrics(node):
+    return parse_metrics(get(agent_path(node) + "/metrics"))
