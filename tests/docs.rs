@@ -78,6 +78,24 @@ fn files_that_pages_name_exist() {
     assert!(seen > 10, "the pages name files");
 }
 
+/// All of the program's source.
+fn source(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
+    entries.map(|path| if path.is_dir() { source(&path) } else { fs::read_to_string(path).unwrap_or_default() }).collect()
+}
+
+#[test]
+fn constants_that_pages_name_exist() {
+    let source = source(&Path::new(ROOT).join("src"));
+    let is_constant = |word: &&str| word.contains('_') && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/ARCHITECTURE.md")).expect("docs/ARCHITECTURE.md");
+    let named: Vec<_> = quoted(&page).filter(is_constant).filter(|word| !word.starts_with("CONSTRAINT_")).collect();
+    assert!(named.len() > 10, "the page names constants");
+    for name in named {
+        assert!(source.contains(&format!("const {name}: ")), "no constant {name}");
+    }
+}
+
 #[test]
 fn the_readme_names_every_command_and_no_other() {
     let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("README.md");
