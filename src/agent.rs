@@ -17,13 +17,14 @@ use crate::{
     findings::{Change, Finding},
     record::Recorder,
     signal::{Body, NodeFacts, Signal},
-    sources::{self, Outlet, Stop, Stopper, cgroups::SamplerHandle, kernel_log, node_facts, pod_logs, pods},
+    sources::{self, Outlet, Stop, Stopper, cgroups::SamplerHandle, container_log, kernel_log, node_facts, pod_logs, pods},
     telemetry,
 };
 use anyhow::Context;
 use std::{
     fs::File,
     io::{self, Stdout},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -59,6 +60,7 @@ pub struct Agent {
     log: FindingLog<Stdout>,
     saver: Option<Saver>,
     recorder: Option<Recorder<File>>,
+    pod_logs: PathBuf,
 }
 
 struct Saver {
@@ -133,7 +135,7 @@ impl Agent {
         let threads = start_threads(config, &facts, resume, &outlet, &stop)?;
         let tasks = start_tasks(config, &facts, &outlet);
         let log = finding_log(config.output);
-        Ok(Self { core, facts, signals, requests, reader: CoreReader { ask, outlet }, sampler, stopper, threads, tasks, log, saver, recorder })
+        Ok(Self { core, facts, signals, requests, reader: CoreReader { ask, outlet }, sampler, stopper, threads, tasks, log, saver, recorder, pod_logs: config.roots.pod_logs.clone() })
     }
 
     /// What the HTTP task asks.
@@ -183,12 +185,21 @@ impl Agent {
         match effect {
             Effect::Finding { change, finding } => say(&mut self.log, change, &finding),
             Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
+            Effect::ReadLog { namespace, pod, uid, container, attempt } => {
+                self.read_log(container_log::Wanted { namespace, pod, uid, container, attempt });
+            }
             Effect::Save => {
                 if let Some(saver) = &mut self.saver {
                     saver.dirty = true;
                 }
             }
         }
+    }
+
+    /// One small file, off the core's task: a slow disk must not hold the core up.
+    fn read_log(&self, wanted: container_log::Wanted) {
+        let (dir, outlet) = (self.pod_logs.clone(), self.reader.outlet.clone());
+        tokio::task::spawn_blocking(move || container_log::read_tail(&dir, &wanted).map(|tail| outlet.send(tail)));
     }
 
     fn save(&mut self, last: bool) {

@@ -3,7 +3,7 @@
 //! Positions and counts are written together, so that records read again after a restart are told
 //! again and counted once.
 
-use super::{Counters, kernel_log::Resume};
+use super::{Counters, deaths::DurableDeaths, kernel_log::Resume};
 use crate::{
     diagnosis::{kill_ledger::Baseline, vmstat::VmstatCheck},
     findings::FindingStore,
@@ -33,6 +33,8 @@ pub struct Checkpoint {
     pub counted: VecDeque<String>,
     /// Kill counters of cgroups when last read.
     pub baselines: BTreeMap<String, Baseline>,
+    /// Marks and stories of containers.
+    pub deaths: DurableDeaths,
     /// The sum check.
     pub vmstat: VmstatCheck,
 }

@@ -3,6 +3,7 @@
 use super::{ContainerKey, Core, Effect, REMEMBERED_KILLS};
 use crate::{
     diagnosis::{
+        death::KillNote,
         kill_ledger::CountedKill,
         oom::{OomExplanation, place_name},
         oom_cases::{News, Told},
@@ -41,8 +42,22 @@ impl Core {
         if was.is_none() {
             self.note_in_ledger(told);
         }
+        self.remember_kill(told, &topic);
         let finding = self.finding_of(told);
         self.record(Occurrence { topic, id, at: told.at.boot, weight: 1, finding });
+    }
+
+    /// The container's end, when its status tells it, is held against the kill.
+    fn remember_kill(&mut self, told: &Told, topic: &Topic) {
+        if let Some(container) = &told.victim.container {
+            self.deaths.note_kill(KillNote {
+                container: container.clone(),
+                at: told.at.boot,
+                cause: told.explanation.cause,
+                ends_container: told.victim.role.ends_container(),
+                topic: topic.clone(),
+            });
+        }
     }
 
     /// Records an occurrence and says what it changed.
@@ -216,6 +231,29 @@ impl super::Counters {
             Some((_, _, count)) => *count += 1,
             None => self.oom_kills.push((cause, scope, 1)),
         }
+    }
+
+    /// Creates what a pod's containers are most likely to be counted under, at zero.
+    pub(super) fn create_container_zeros(&mut self, pod: &crate::signal::PodRecord, subject: &Subject) {
+        const LIKELY: [Cause; 2] = [Cause::AppError, Cause::OomContainerLimit];
+        for container in &pod.containers {
+            let key = ContainerKey { container: container.name.clone(), ..ContainerKey::of(subject) };
+            if self.terminations.contains_key(&key) || self.terminations.len() >= MAX_SERIES {
+                continue;
+            }
+            let zeros = LIKELY.map(|cause| (cause, 0));
+            self.terminations.insert(key.clone(), zeros.into());
+            self.workload_oom_kills.entry(key).or_default().entry(Cause::OomContainerLimit).or_default();
+        }
+    }
+
+    /// Counts the end of a container instance.
+    pub(super) fn count_termination(&mut self, key: ContainerKey, cause: Cause) {
+        if !self.terminations.contains_key(&key) && self.terminations.len() >= MAX_SERIES {
+            self.series_overflow += 1;
+            return;
+        }
+        *self.terminations.entry(key).or_default().entry(cause).or_default() += 1;
     }
 
     fn count_workload_kill(&mut self, subject: &Subject, cause: Cause) {

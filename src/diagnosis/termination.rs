@@ -40,6 +40,17 @@ pub enum SlotList {
     Ephemeral,
 }
 
+impl SlotList {
+    /// The list in which a kind of container is told.
+    pub const fn of(kind: ContainerKind) -> Self {
+        match kind {
+            ContainerKind::Init | ContainerKind::Sidecar => Self::Init,
+            ContainerKind::App => Self::App,
+            ContainerKind::Ephemeral => Self::Ephemeral,
+        }
+    }
+}
+
 /// What is accounted for of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
@@ -121,6 +132,9 @@ impl Terminations {
             self.first_look(slot, container, new_pod, highest, records, seen);
             return;
         };
+        if is_late(mark, container) {
+            return;
+        }
         if is_reset(mark, container, restart_count) {
             seen.resets += 1;
             mark.ended = i64::from(restart_count) - 1;
@@ -170,13 +184,9 @@ impl Mark {
 }
 
 impl Slot {
-    fn of(pod: &PodRecord, container: &ContainerRecord) -> Self {
-        let list = match container.kind {
-            ContainerKind::Init | ContainerKind::Sidecar => SlotList::Init,
-            ContainerKind::App => SlotList::App,
-            ContainerKind::Ephemeral => SlotList::Ephemeral,
-        };
-        Self { pod: pod_key(pod).to_owned(), list, container: container.name.clone() }
+    /// The slot of a pod's container.
+    pub fn of(pod: &PodRecord, container: &ContainerRecord) -> Self {
+        Self { pod: pod_key(pod).to_owned(), list: SlotList::of(container.kind), container: container.name.clone() }
     }
 }
 
@@ -218,6 +228,12 @@ fn is_reset(mark: &Mark, container: &ContainerRecord, restart_count: u32) -> boo
     let other = container.container_id.is_some() && container.container_id != mark.id;
     let later = latest(container).is_some_and(|latest| mark.latest.is_none_or(|known| latest > known));
     other && later && i64::from(restart_count) < mark.ended
+}
+
+/// A status of an instance before the newest one, which arrived after it.
+fn is_late(mark: &Mark, container: &ContainerRecord) -> bool {
+    let other = container.container_id.is_some() && container.container_id != mark.id;
+    other && matches!((latest(container), mark.latest), (Some(latest), Some(known)) if latest < known)
 }
 
 /// The latest time that a status names.

@@ -46,7 +46,6 @@ pub struct Inventory {
     containers: HashMap<ContainerId, ContainerInstance>,
     names: HashMap<ContainerId, ContainerName>,
     classes: HashMap<String, CgroupSample>,
-    pods_listed: bool,
     pods_named: bool,
 }
 
@@ -151,12 +150,16 @@ impl Inventory {
     }
 
     /// Notes that the API server has told all pods of this node.
-    pub fn pods_listed(&mut self, at: BootTime, present: &[PodUid]) {
-        self.pods_listed = true;
+    ///
+    /// Returns those that are newly gone, each with the key under which its containers are followed.
+    pub fn pods_listed(&mut self, at: BootTime, present: &[PodUid]) -> Vec<(PodUid, String)> {
         let present: std::collections::HashSet<_> = present.iter().collect();
-        for pod in self.pods.values_mut().filter(|pod| pod.workload.is_some() && !present.contains(&pod.uid)) {
-            pod.gone.get_or_insert(at);
-        }
+        let lost = self.pods.values_mut().filter(|pod| pod.workload.is_some() && pod.gone.is_none() && !present.contains(&pod.uid));
+        lost.map(|pod| {
+            pod.gone = Some(at);
+            (pod.uid.clone(), pod.uid.to_string())
+        })
+        .collect()
     }
 
     /// Notes the deletion of a pod.

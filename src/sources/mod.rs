@@ -5,6 +5,7 @@
 //! [`SourceReport`](crate::signal::SourceReport), tries again, and never takes the agent down.
 
 pub mod cgroups;
+pub mod container_log;
 pub mod kernel_log;
 pub mod node_facts;
 mod outlet;
