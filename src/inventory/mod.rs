@@ -190,6 +190,12 @@ impl Inventory {
         self.pods.get(uid)
     }
 
+    /// The uid of the living pod with this name.
+    pub fn pod_named(&self, namespace: &str, name: &str) -> Option<PodUid> {
+        let named = |pod: &&Pod| pod.gone.is_none() && pod.namespace.as_deref() == Some(namespace) && pod.name.as_deref() == Some(name);
+        self.pods.values().find(named).map(|pod| pod.uid.clone())
+    }
+
     /// Every pod.
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.pods.values()
