@@ -17,7 +17,7 @@ use crate::{
     findings::{Change, Finding},
     record::Recorder,
     signal::{Body, NodeFacts, Signal},
-    sources::{self, Outlet, Stop, Stopper, cgroups::SamplerHandle, kernel_log, node_facts, pod_logs, pods},
+    sources::{self, Outlet, Stop, Stopper, cgroups::SamplerHandle, kernel_log, kubelet_log, node_facts, pod_logs, pods},
     telemetry,
 };
 use anyhow::Context;
@@ -133,7 +133,20 @@ impl Agent {
         let threads = start_threads(config, &facts, resume, &outlet, &stop)?;
         let tasks = start_tasks(config, &facts, &outlet);
         let log = finding_log(config.output);
-        Ok(Self { core, facts, signals, requests, reader: CoreReader { ask, outlet }, sampler, stopper, threads, tasks, log, saver, recorder })
+        Ok(Self {
+            core,
+            facts,
+            signals,
+            requests,
+            reader: CoreReader { ask, outlet },
+            sampler,
+            stopper,
+            threads,
+            tasks,
+            log,
+            saver,
+            recorder,
+        })
     }
 
     /// What the HTTP task asks.
@@ -242,6 +255,9 @@ fn start_threads(
     let (roots, boot) = (config.roots.clone(), facts.boot_id.clone());
     let log = kernel_log::spawn(config.kernel_log, roots, boot, resume, outlet.clone(), stop.clone());
     let mut threads = vec![log.context("cannot start the kernel log's thread")?];
+    let (choice, roots, boot) = (config.kubelet_log.clone(), config.roots.clone(), facts.boot_id.clone());
+    let log = kubelet_log::spawn(choice, roots, boot, kubelet_log::Resume::default(), outlet.clone(), stop.clone());
+    threads.push(log.context("cannot start the kubelet log's thread")?);
     if config.pods != PodSourceChoice::None {
         let thread = pod_logs::spawn(&config.roots.pod_logs, outlet.clone(), stop.clone());
         threads.push(thread.context("cannot start the pod directory's thread")?);

@@ -97,6 +97,7 @@ impl Core {
             Body::Processes(read) => self.processes(&read, at),
             Body::NodeMemory(sample) => self.node_memory(&sample, at),
             Body::Pods(update) => self.pods(&update, at),
+            Body::Kubelet(_) => {}
             Body::ContainerLog(_) | Body::Tick => {}
         }
         if self.due().is_none_or(|due| now.boot >= due) {

@@ -5,7 +5,11 @@
 //! [`SourceReport`](crate::signal::SourceReport), tries again, and never takes the agent down.
 
 pub mod cgroups;
+mod feed;
+#[cfg(feature = "journal")]
+mod journal;
 pub mod kernel_log;
+pub mod kubelet_log;
 pub mod node_facts;
 mod outlet;
 pub mod pod_logs;
