@@ -2,7 +2,7 @@
 
 use crate::{
     cli,
-    config::{AgentConfig, ConfigError, KernelLogChoice, Output, PodSourceChoice, Roots},
+    config::{AgentConfig, ConfigError, KernelLogChoice, KubeletLogChoice, Output, PodSourceChoice, Roots},
 };
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};
@@ -61,6 +61,9 @@ pub struct SourceArgs {
     /// How to read the kernel's log; auto takes the first that works and says why not the others.
     #[arg(long, env = "NODEWHY_KERNEL_LOG", value_enum, default_value_t)]
     pub kernel_log: KernelLogChoice,
+    /// Where to read the kubelet's log: auto, journal, none, or a file's absolute path.
+    #[arg(long, env = "NODEWHY_KUBELET_LOG", value_name = "WHERE", default_value_t)]
+    pub kubelet_log: KubeletLogChoice,
     /// Where to learn of this node's pods; auto asks the API server when running in a cluster.
     #[arg(long, env = "NODEWHY_PODS", value_enum, default_value_t)]
     pub pods: PodSourceChoice,
@@ -168,6 +171,7 @@ impl SourceArgs {
             kmsg: self.kmsg.clone(),
             journal: self.journal_dirs.clone(),
             pod_logs: self.pod_log_dir.clone(),
+            kubelet_logs: Roots::default().kubelet_logs,
         }
     }
 
@@ -177,6 +181,7 @@ impl SourceArgs {
             node_name: self.node_name.clone().filter(|name| !name.is_empty()),
             roots: self.roots(),
             kernel_log: self.kernel_log,
+            kubelet_log: self.kubelet_log.clone(),
             pods: self.pods,
             history: true,
             output,
@@ -213,7 +218,12 @@ impl AgentArgs {
 impl DemoArgs {
     /// The complete configuration.
     pub fn resolve(&self) -> AgentConfig {
-        AgentConfig { pods: PodSourceChoice::None, history: false, ..self.sources.resolve(self.output.output) }
+        AgentConfig {
+            pods: PodSourceChoice::None,
+            kubelet_log: KubeletLogChoice::None,
+            history: false,
+            ..self.sources.resolve(self.output.output)
+        }
     }
 }
 

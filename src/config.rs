@@ -2,10 +2,7 @@
 //!
 //! Nothing in here is an `Option` that means "default", and nothing is read from the machine.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 /// Where the node's files are. Tests use a folder, the DaemonSet the host's mounts, the code is the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +17,8 @@ pub struct Roots {
     pub journal: Vec<PathBuf>,
     /// The kubelet's directory of container logs.
     pub pod_logs: PathBuf,
+    /// Files that a kubelet may log to where it does not log to the journal; the first that exists is read.
+    pub kubelet_logs: Vec<PathBuf>,
 }
 
 impl Default for Roots {
@@ -30,6 +29,10 @@ impl Default for Roots {
             kmsg: "/dev/kmsg".into(),
             journal: vec!["/var/log/journal".into(), "/run/log/journal".into()],
             pod_logs: "/var/log/pods".into(),
+            // Talos, RKE2, and k3s under OpenRC.
+            kubelet_logs: ["/var/log/kubelet.log", "/var/lib/rancher/rke2/agent/logs/kubelet.log", "/var/log/k3s.log"]
+                .map(Into::into)
+                .into(),
         }
     }
 }
@@ -48,6 +51,45 @@ pub enum KernelLogChoice {
     Journal,
     /// None.
     None,
+}
+
+/// Where to read the kubelet's log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum KubeletLogChoice {
+    /// The journal if the kubelet logs there, else the first of the files that exists.
+    #[default]
+    Auto,
+    /// systemd's journal.
+    Journal,
+    /// This file.
+    File(PathBuf),
+    /// None.
+    None,
+}
+
+impl FromStr for KubeletLogChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "journal" => Ok(Self::Journal),
+            "none" => Ok(Self::None),
+            path if path.starts_with('/') => Ok(Self::File(path.into())),
+            _ => Err("give auto, journal, none, or a file's absolute path".into()),
+        }
+    }
+}
+
+impl fmt::Display for KubeletLogChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Journal => f.write_str("journal"),
+            Self::File(path) => path.display().fmt(f),
+            Self::None => f.write_str("none"),
+        }
+    }
 }
 
 /// Where to learn of this node's pods.
@@ -81,6 +123,8 @@ pub struct AgentConfig {
     pub roots: Roots,
     /// How to read the kernel's log.
     pub kernel_log: KernelLogChoice,
+    /// Where to read the kubelet's log.
+    pub kubelet_log: KubeletLogChoice,
     /// Where to learn of pods.
     pub pods: PodSourceChoice,
     /// Whether to explain what the kernel's log still holds from before the start.

@@ -5,7 +5,7 @@ use crate::{
     args::SourceArgs,
     config::PodSourceChoice,
     signal::SourceState,
-    sources::{cgroups, kernel_log, node_facts, pods},
+    sources::{cgroups, kernel_log, kubelet_log, node_facts, pods},
 };
 use std::{io::Write, path::Path, process::ExitCode};
 
@@ -23,7 +23,8 @@ pub fn run(args: &SourceArgs) -> anyhow::Result<ExitCode> {
     let log: Vec<_> = kernel_log::probe(args.kernel_log, &roots, &facts.boot_id).into_iter().map(Line::from).collect();
     let cgroups = cgroups_line(&roots.cgroup);
     let explains_kills = log.iter().chain([&cgroups]).any(Line::is_up);
-    let others = [processes_line(&roots.proc), pod_logs_line(&roots.pod_logs), pods_line(args.pods)];
+    let kubelet = Line::from(kubelet_log::probe(&args.kubelet_log, &roots, &facts.boot_id));
+    let others = [kubelet, processes_line(&roots.proc), pod_logs_line(&roots.pod_logs), pods_line(args.pods)];
     let mut out = std::io::stdout().lock();
     writeln!(out, "node {}, kernel {}, boot {}", facts.node, facts.kernel, facts.boot_id)?;
     for line in log.iter().chain([&cgroups]).chain(&others) {
@@ -69,6 +70,12 @@ impl Line {
 impl From<kernel_log::Probe> for Line {
     fn from(probe: kernel_log::Probe) -> Self {
         Self { source: format!("kernel_log/{}", probe.transport), state: probe.state, detail: probe.detail, remedy: probe.remedy }
+    }
+}
+
+impl From<kubelet_log::Probe> for Line {
+    fn from(probe: kubelet_log::Probe) -> Self {
+        Self { source: "kubelet_log".into(), state: probe.state, detail: probe.detail, remedy: probe.remedy }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     diagnosis::{kill_ledger::Baseline, vmstat::VmstatCheck},
     findings::FindingStore,
     model::BootId,
+    signal::KubeletPosition,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +26,8 @@ pub struct Checkpoint {
     pub boot_id: BootId,
     /// Where reading the kernel's log goes on.
     pub kernel_log: Resume,
+    /// Where reading the kubelet's log goes on.
+    pub kubelet_log: KubeletPosition,
     /// Findings.
     pub findings: FindingStore,
     /// Counters.

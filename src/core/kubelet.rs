@@ -10,7 +10,7 @@ use crate::{
     findings::{Change, Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Subject, Topic},
     model::{Attribution, Blame, BootTime, Cause, Confidence, Moment, PodUid, Scope},
     parse::kubelet::{KillReason, KubeletReader, Observation, Probe, Situation},
-    signal::{KubeletLine, KubeletOrigin},
+    signal::{KubeletLine, KubeletOrigin, KubeletPosition},
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -28,10 +28,12 @@ const COMPLETE_AFTER_MICROS: u64 = 200_000;
 pub struct KubeletLog {
     streams: BTreeMap<String, (KubeletReader, Moment)>,
     failed_probes: VecDeque<(PodUid, String, Probe)>,
+    pub(super) position: KubeletPosition,
 }
 
 impl KubeletLog {
     fn push(&mut self, line: &KubeletLine, at: Moment) -> Vec<Observation> {
+        self.position.pass(line);
         let (stream, program) = match &line.origin {
             KubeletOrigin::Journal { is_pid1: true, unit, .. } => (format!("systemd {unit}"), "systemd".to_owned()),
             KubeletOrigin::Journal { unit, stream, pid, identifier, .. } => {

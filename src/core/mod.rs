@@ -16,6 +16,7 @@ mod effect;
 mod figures;
 mod health;
 mod kernel_log;
+mod kubelet;
 mod oom_telling;
 mod snapshot;
 mod waiting;
@@ -39,11 +40,12 @@ use crate::{
         kernel_problem::KernelProblem,
         oom::OomNews,
     },
-    signal::{Body, CgroupSample, KernelLine, NodeFacts, NodeSample, PodRecord, PodUpdate, ProcessesSample, Signal, SourceName},
+    signal::{Body, CgroupSample, ContainerState, KernelLine, NodeFacts, NodeSample, PodRecord, PodUpdate, ProcessesSample, Signal, SourceName},
 };
 use deaths::Deaths;
 use health::Health;
 use kernel_log::KernelLog;
+use kubelet::KubeletLog;
 use std::collections::{BTreeMap, VecDeque};
 use waiting::WaitNote;
 
@@ -66,6 +68,7 @@ pub struct Core {
     ledger: KillLedger,
     vmstat: VmstatCheck,
     deaths: Deaths,
+    kubelet_log: KubeletLog,
     waiting: BTreeMap<Slot, WaitNote>,
     findings: FindingStore,
     counters: Counters,
@@ -112,6 +115,10 @@ impl Core {
             Body::NodeMemory(sample) => self.node_memory(&sample, at),
             Body::Pods(update) => self.pods(&update, at),
             Body::ContainerLog(tail) => self.deaths.note_last_words(&tail),
+            Body::Kubelet(line) => {
+                self.health.record(SourceName::KubeletLog, at);
+                self.kubelet(&line, at);
+            }
             Body::Tick => {}
         }
         if self.due().is_none_or(|due| now.boot >= due) {
@@ -144,6 +151,7 @@ impl Core {
             version: checkpoint::VERSION,
             boot_id: self.facts.as_ref()?.boot_id.clone(),
             kernel_log: self.kernel_log.position(self.oom_cases.oldest_record()),
+            kubelet_log: self.kubelet_log.position.clone(),
             findings: self.findings.clone(),
             counters: self.counters.clone(),
             counted: self.counted.clone(),
@@ -158,6 +166,7 @@ impl Core {
         self.inventory.set_facts(&facts);
         if let Some(checkpoint) = self.restored.take().filter(|checkpoint| checkpoint.fits(&facts.boot_id)) {
             self.kernel_log.resume(checkpoint.kernel_log);
+            self.kubelet_log.position = checkpoint.kubelet_log;
             self.findings = checkpoint.findings;
             self.counters = checkpoint.counters;
             self.counters.create_zeros();
@@ -264,6 +273,9 @@ impl Core {
         self.name_kills(pod);
         self.watch_deaths(pod, &uid, at);
         self.watch_waiting(pod, &uid, at);
+        if pod.containers.iter().any(|container| matches!(container.state, Some(ContainerState::Running { .. }))) {
+            self.resolve_not_starting(&uid, at.boot);
+        }
         self.counters.create_container_zeros(pod, &self.inventory.subject(Some(&uid), None));
         Some(uid)
     }
@@ -294,6 +306,7 @@ impl Core {
         }
         let news = self.oom_cases.advance(now.boot, &self.inventory, &self.ledger);
         self.tell(news);
+        self.advance_kubelet(now.boot);
         self.advance_deaths(now.boot);
         if now.boot < self.housekeeping {
             return;

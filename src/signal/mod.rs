@@ -7,12 +7,14 @@
 
 mod container_log;
 mod kernel;
+mod kubelet;
 mod memory;
 mod pods;
 mod source;
 
 pub use container_log::ContainerLogTail;
 pub use kernel::KernelLine;
+pub use kubelet::{FilePosition, KubeletLine, KubeletOrigin, KubeletPosition};
 pub use memory::{
     CgroupCounters, CgroupSample, CpuThrottling, MemoryEvents, MemorySplit, NodeSample, PidsUse, Pressure, ProcessSample, ProcessesSample,
 };
@@ -48,6 +50,8 @@ pub enum Body {
     Gap(Gap),
     /// A record of the kernel's log.
     Kernel(KernelLine),
+    /// A line of the kubelet's log, or of PID 1 about the kubelet's unit.
+    Kubelet(KubeletLine),
     /// The memory, CPU and pids figures of one cgroup.
     Cgroup(Box<CgroupSample>),
     /// A cgroup is gone; its last known counters are all there is.

@@ -9,6 +9,8 @@ use std::fmt;
 pub enum SourceName {
     /// The kernel's log, by whichever transport was chosen.
     KernelLog,
+    /// The kubelet's log, from the journal or a file.
+    KubeletLog,
     /// cgroup files.
     Cgroups,
     /// `/proc/<pid>` of the containers' processes.
@@ -23,12 +25,14 @@ pub enum SourceName {
 
 impl SourceName {
     /// Every source.
-    pub const ALL: &'static [Self] = &[Self::KernelLog, Self::Cgroups, Self::Processes, Self::NodeMemory, Self::Pods, Self::PodLogs];
+    pub const ALL: &'static [Self] =
+        &[Self::KernelLog, Self::KubeletLog, Self::Cgroups, Self::Processes, Self::NodeMemory, Self::Pods, Self::PodLogs];
 
     /// The word used in JSON, labels and documentation.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::KernelLog => "kernel_log",
+            Self::KubeletLog => "kubelet_log",
             Self::Cgroups => "cgroups",
             Self::Processes => "processes",
             Self::NodeMemory => "node_memory",

@@ -6,7 +6,11 @@
 
 pub mod cgroups;
 pub mod container_log;
+mod feed;
+#[cfg(feature = "journal")]
+mod journal;
 pub mod kernel_log;
+pub mod kubelet_log;
 pub mod node_facts;
 mod outlet;
 pub mod pod_logs;

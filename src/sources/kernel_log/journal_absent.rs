@@ -1,7 +1,7 @@
 //! The journal in a build without libsystemd (cargo feature `journal` off): it says so.
 
 use super::{Ended, Failure, Feed, Follow};
-use crate::{model::BootId, signal::SourceState};
+use crate::model::BootId;
 use std::{convert::Infallible, path::PathBuf};
 
 /// A journal that cannot be.
@@ -10,11 +10,7 @@ pub(super) struct Journal(Infallible);
 
 /// Tells that this build reads no journal.
 pub(super) fn open(_directories: &[PathBuf], _boot_id: &BootId) -> Result<Journal, Failure> {
-    Err(Failure {
-        state: SourceState::Absent,
-        why: "this build of nodewhy reads no journal".into(),
-        remedy: "use a build with the feature `journal`, or choose another transport".into(),
-    })
+    Err(Failure::without_journal())
 }
 
 impl Follow for Journal {

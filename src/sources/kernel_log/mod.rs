@@ -17,22 +17,22 @@ mod syslog;
 
 pub use position::Resume;
 
-use super::{Outlet, Stop, Stopped};
+use super::{
+    Outlet, Stop,
+    feed::{Ended, Failure},
+};
 use crate::{
     config::{KernelLogChoice, Roots},
     model::BootId,
-    signal::{Body, Gap, SourceName, SourceReport, SourceState},
+    signal::{SourceName, SourceState},
 };
 use rights::Rights;
-use std::{fmt, io, thread, time::Duration};
+use std::{fmt, io, thread};
 
 /// Reading needs little stack; the C library of the journal keeps its buffers on the heap.
 const STACK: usize = 256 << 10;
-/// Waits between attempts: the first follows soon, a node without a readable log costs nothing.
-const BACK_OFF: [Duration; 4] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
-
-/// The least time between two openings that brought no line.
-const RENEWAL: Duration = Duration::from_secs(1);
+/// Where the lines go, and how far they have come.
+type Feed = super::feed::Feed<Resume>;
 
 /// A way to read the kernel's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,9 +126,12 @@ pub fn spawn(
     outlet: Outlet,
     stop: Stop,
 ) -> io::Result<thread::JoinHandle<()>> {
-    let feed = Feed { outlet, stop, position: resume, told: None, told_loss: None };
+    let feed = Feed::new(SourceName::KernelLog, resume, outlet, stop);
     let machine = Machine { roots, boot_id };
-    thread::Builder::new().name("kernel-log".into()).stack_size(STACK).spawn(move || read(choice, &machine, feed))
+    thread::Builder::new()
+        .name("kernel-log".into())
+        .stack_size(STACK)
+        .spawn(move || feed.keep_trying(|feed| read_once(choice, &machine, feed)))
 }
 
 /// What is read, and of which boot.
@@ -137,118 +140,12 @@ struct Machine {
     boot_id: BootId,
 }
 
-/// Why a transport cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Failure {
-    state: SourceState,
-    /// The path or call and what it answered, in a clause.
-    why: String,
-    /// What a person can do, in a clause.
-    remedy: String,
-}
-
-impl Failure {
-    /// One that tells of all: what each says, and the remedy of the one that is nearest to working.
-    fn of_all(mut failures: Vec<Self>) -> Option<Self> {
-        const NEAREST: [SourceState; 4] = [SourceState::Failing, SourceState::Stale, SourceState::Unreadable, SourceState::Absent];
-        let why: Vec<String> = failures.iter().map(|failure| failure.why.clone()).collect();
-        failures.sort_by_key(|failure| NEAREST.iter().position(|state| *state == failure.state));
-        let nearest = failures.into_iter().next()?;
-        Some(Self { why: why.join("; "), ..nearest })
-    }
-}
-
-/// Why the reading of a transport ended.
-#[derive(Debug)]
-enum Ended {
-    /// The agent is stopping.
-    Stopped,
-    /// A file in the device's place has no more to say, and why that is known.
-    End(String),
-    /// It works and should be opened anew: its files changed.
-    #[cfg_attr(not(feature = "journal"), allow(dead_code, reason = "only the journal has files that change"))]
-    Renew,
-    /// It is to be tried again later.
-    Failed(Failure),
-}
-
-impl From<Stopped> for Ended {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
-    }
-}
-
 /// An open transport.
 trait Follow {
     /// What is read and how exact that is, in a clause.
     fn describe(&self) -> String;
     /// Sends every line after the position, and then every new one.
     fn follow(&mut self, feed: &mut Feed) -> Ended;
-}
-
-/// Where the lines go, and how far they have come.
-struct Feed {
-    outlet: Outlet,
-    stop: Stop,
-    position: Resume,
-    /// The last report, which is not repeated.
-    told: Option<SourceReport>,
-    /// The last loss that shows again whenever the source is opened, and is not told again.
-    #[cfg_attr(not(feature = "journal"), allow(dead_code, reason = "only the journal has lasting losses"))]
-    told_loss: Option<Gap>,
-}
-
-impl Feed {
-    /// Sends, waiting for room.
-    fn send(&self, body: Body) -> Result<(), Ended> {
-        if self.stop.stopped() { Err(Ended::Stopped) } else { Ok(self.outlet.send(body)?) }
-    }
-
-    /// Reports the source's condition if it has changed.
-    fn report(&mut self, state: SourceState, detail: String) -> Result<(), Ended> {
-        let report = SourceReport { source: SourceName::KernelLog, state, detail };
-        if self.told.as_ref() == Some(&report) {
-            return Ok(());
-        }
-        self.told = Some(report.clone());
-        self.send(Body::Source(report))
-    }
-
-    /// Tells of a loss that shows again whenever the source is opened.
-    #[cfg_attr(not(feature = "journal"), allow(dead_code, reason = "only the journal has lasting losses"))]
-    fn lost_once(&mut self, gap: Gap) -> Result<(), Ended> {
-        if self.told_loss.as_ref() == Some(&gap) {
-            return Ok(());
-        }
-        self.told_loss = Some(gap.clone());
-        self.send(Body::Gap(gap))
-    }
-}
-
-/// The thread: reads, and after a failure waits and tries again.
-fn read(choice: KernelLogChoice, machine: &Machine, mut feed: Feed) {
-    let mut failures = 0_usize;
-    loop {
-        let before = feed.position.clone();
-        let ended = read_once(choice, machine, &mut feed);
-        let moved = feed.position != before;
-        let wait = match ended {
-            Err(Ended::Renew) if moved => Duration::ZERO,
-            // Files that change again and again without a line in between must not keep a processor busy.
-            Err(Ended::Renew) => RENEWAL,
-            Err(Ended::Failed(failure)) => {
-                if feed.report(failure.state, format!("{}; {}", failure.why, failure.remedy)).is_err() {
-                    return;
-                }
-                failures = if moved { 0 } else { failures.saturating_add(1) };
-                BACK_OFF.get(failures.saturating_sub(1)).or(BACK_OFF.last()).copied().unwrap_or_default()
-            }
-            Ok(()) | Err(Ended::Stopped | Ended::End(_)) => return,
-        };
-        if feed.stop.wait(wait) {
-            return;
-        }
-    }
 }
 
 /// Opens the first transport that works and reads it as long as it does. `Ok` is the end for good:

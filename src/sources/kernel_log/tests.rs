@@ -61,6 +61,7 @@ fn roots(directory: &TempDir) -> Roots {
         kmsg: root.join("kmsg"),
         journal: vec![root.join("journal")],
         pod_logs: root.join("pods"),
+        kubelet_logs: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! missing right, damage, or a format newer than the library, and then shows an empty journal. Here
 //! the reason is found. Format: systemd, docs/JOURNAL_FILE_FORMAT.md and journal-def.h (252).
 
-use super::super::Failure;
+use super::Failure;
 use crate::signal::SourceState;
 use std::{
     fs::{self, File},
@@ -55,7 +55,7 @@ pub(super) fn unusable(directory: &Path) -> Failure {
     Failure {
         state: SourceState::Unreadable,
         why: format!(
-            "of the {} journal files in {} none holds a kernel entry of this boot that can be read: {}",
+            "of the {} journal files in {} none holds an entry of this boot that is wanted and can be read: {}",
             files.len(),
             directory.display(),
             problem.as_deref().unwrap_or("files are damaged")
