@@ -33,7 +33,8 @@ use crate::{
 };
 use health::Health;
 use kernel_log::KernelLog;
-use std::collections::VecDeque;
+use oom_telling::Inherited;
+use std::collections::{BTreeMap, VecDeque};
 
 /// What has no deadline of its own is looked after once in this many microseconds.
 const HOUSEKEEPING_MICROS: u64 = 1_000_000;
@@ -56,6 +57,8 @@ pub struct Core {
     findings: FindingStore,
     counters: Counters,
     counted: VecDeque<String>,
+    /// Kills that the run before a restart has told, until they are complete: at most as many as cases.
+    inherited: BTreeMap<String, Inherited>,
     restored: Option<Checkpoint>,
     housekeeping: BootTime,
     effects: Vec<Effect>,

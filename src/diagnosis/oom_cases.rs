@@ -7,7 +7,7 @@
 
 use super::{
     kill_ledger::{CountedKill, KillLedger},
-    oom::{OomExplanation, Role, Victim},
+    oom::{LastSeen, OomExplanation, Role, Victim},
 };
 use crate::{
     inventory::{Belonging, Inventory},
@@ -42,6 +42,8 @@ struct Case {
     killed: Moment,
     read: BootTime,
     victim: Victim,
+    /// The container as it was before the kill, kept because fresh figures replace it.
+    seen: Option<LastSeen>,
     stage: Stage,
     told: Option<Told>,
 }
@@ -98,7 +100,8 @@ impl OomCases {
         if self.cases.len() >= MAX_CASES {
             news.extend(self.cases.remove(0).finish(inventory));
         }
-        let mut case = Case { event, killed, read: read.boot, victim, stage: Stage::Young, told: None };
+        let mut case = Case { event, killed, read: read.boot, victim, seen: None, stage: Stage::Young, told: None };
+        case.look_back(inventory);
         case.stage = case.first_stage(inventory);
         if case.stage == Stage::Young {
             news.extend(case.tell(inventory));
@@ -217,12 +220,20 @@ impl Case {
         }
     }
 
+    /// Remembers the container as it was, once it is known which one.
+    fn look_back(&mut self, inventory: &Inventory) {
+        let instance = || self.victim.container.as_ref().and_then(|id| inventory.container(id));
+        self.seen = self.seen.take().or_else(|| instance().map(|instance| LastSeen::before(instance, self.killed.boot)));
+    }
+
     fn tell(&mut self, inventory: &Inventory) -> Option<News> {
+        self.look_back(inventory);
+        let seen = self.seen.clone().unwrap_or_default();
         let told = Told {
             position: self.position(),
             at: self.killed,
             victim: self.victim.clone(),
-            explanation: OomExplanation::of(&self.event, &self.victim, inventory, self.killed),
+            explanation: OomExplanation::of(&self.event, &self.victim, &seen, inventory, self.killed),
             lines: kill_lines(&self.event),
         };
         match self.told.replace(told.clone()) {
