@@ -46,6 +46,7 @@ use deaths::Deaths;
 use health::Health;
 use kernel_log::KernelLog;
 use kubelet::KubeletLog;
+use oom_telling::Inherited;
 use std::collections::{BTreeMap, VecDeque};
 use waiting::WaitNote;
 
@@ -73,6 +74,8 @@ pub struct Core {
     findings: FindingStore,
     counters: Counters,
     counted: VecDeque<String>,
+    /// Kills that the run before a restart has told, until they are complete: at most as many as cases.
+    inherited: BTreeMap<String, Inherited>,
     restored: Option<Checkpoint>,
     housekeeping: BootTime,
     effects: Vec<Effect>,

@@ -38,6 +38,12 @@ impl Core {
     fn tell_kill(&mut self, told: &Told, was: Option<&Told>) {
         let topic = topic(&told.explanation, told);
         let id = OccurrenceId(told.position.clone());
+        if was.is_none() {
+            self.inherit(&id, told);
+        }
+        if self.inherited.get(&told.position).is_some_and(|earlier| !self.says_more(told, &topic, earlier)) {
+            return;
+        }
         if let Some(old) = was.map(|was| self::topic(&was.explanation, was)).filter(|old| *old != topic) {
             self.findings.retract(&old, &id);
         }
@@ -59,6 +65,25 @@ impl Core {
         }
     }
 
+    /// Takes over how the run before a restart told this kill, if it did.
+    fn inherit(&mut self, id: &OccurrenceId, told: &Told) {
+        let Some((topic, finding)) = self.findings.telling_of(id) else { return };
+        let earlier = Inherited {
+            topic: topic.clone(),
+            cause: finding.cause,
+            scope: finding.scope,
+            subject: finding.subjects.first().cloned(),
+            kernel_lines: kernel_lines(&finding.evidence),
+        };
+        self.inherited.insert(told.position.clone(), earlier);
+    }
+
+    /// Whether the kernel has said more of a kill since the run before told it. Else that telling
+    /// stands: it knew what the container was like before, and whether it ended.
+    fn says_more(&self, told: &Told, topic: &Topic, earlier: &Inherited) -> bool {
+        *topic == earlier.topic && kernel_lines(&told.explanation.evidence) > earlier.kernel_lines
+    }
+
     /// Records an occurrence and says what it changed.
     pub(super) fn record(&mut self, occurrence: Occurrence) {
         let (topic, cause) = (occurrence.topic.clone(), occurrence.finding.cause);
@@ -74,6 +99,7 @@ impl Core {
 
     /// Counts a kill whose story is complete, once in this boot.
     fn count_kill(&mut self, told: &Told) {
+        let inherited = self.inherited.remove(&told.position);
         if self.counted.contains(&told.position) {
             return;
         }
@@ -83,9 +109,13 @@ impl Core {
         self.counted.push_back(told.position.clone());
         self.vmstat.explain(told.at.boot, told.lines);
         let explanation = &told.explanation;
-        self.counters.count_oom_kill(explanation.cause, explanation.scope);
-        match (&explanation.subject, &told.victim.service) {
-            (Some(subject), _) => self.counters.count_workload_kill(subject, explanation.cause),
+        let (cause, scope, subject) = match &inherited {
+            Some(earlier) => (earlier.cause, earlier.scope, &earlier.subject),
+            None => (explanation.cause, explanation.scope, &explanation.subject),
+        };
+        self.counters.count_oom_kill(cause, scope);
+        match (subject, &told.victim.service) {
+            (Some(subject), _) => self.counters.count_workload_kill(subject, cause),
             (None, _) if told.victim.is_unplaced() => *self.counters.unattributed.entry("no_cgroup".into()).or_default() += 1,
             (None, service) => self.counters.count_host_kill(service.as_ref().map(|service| service.0.as_ref())),
         }
@@ -145,9 +175,9 @@ impl Core {
             first_seen: at.wall,
             last_seen: at.wall,
             summary: format!(
-                "In {}, the kernel's OOM killer took {} process(es), because {whose}. Only the cgroup's counter tells: the kernel log has no line of it.",
+                "In {}, the kernel's OOM killer took {}, because {whose}. Only the cgroup's counter tells: the kernel log has no line of it.",
                 place_name(&subject),
-                kill.kills
+                processes(kill.kills)
             ),
             subjects: vec![subject.clone()],
             evidence: vec![Evidence {
@@ -180,6 +210,24 @@ impl Core {
     pub(super) fn boot(&self) -> BootId {
         self.facts.as_ref().map_or_else(|| BootId(String::new()), |facts| facts.boot_id.clone())
     }
+}
+
+/// How an earlier run of this boot told a kill whose record is read again.
+#[derive(Debug)]
+pub(super) struct Inherited {
+    topic: Topic,
+    cause: Cause,
+    scope: Scope,
+    subject: Option<Subject>,
+    kernel_lines: usize,
+}
+
+fn kernel_lines(evidence: &[Evidence]) -> usize {
+    evidence.iter().filter(|evidence| evidence.source == EvidenceSource::KernelLog).count()
+}
+
+fn processes(count: u64) -> String {
+    if count == 1 { "a process".into() } else { format!("{count} processes") }
 }
 
 /// One condition: the same cause for the same container, or for the node.

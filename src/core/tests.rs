@@ -176,6 +176,34 @@ fn a_group_kill_is_one_event_with_several_victims() {
 }
 
 #[test]
+fn every_process_of_a_group_settles_the_counter() {
+    let mut bench = Bench::new();
+    bench.sample(1.0, POD, 20, Some(64), 0);
+    bench.dump(3.0, &path("a"), &path("a"), "worker", 18);
+    bench.record(3.0, 6, &format!("Tasks in {} are going to be killed due to memory.oom.group set", path("a")));
+    for (pid, comm) in [(17, "app"), (18, "worker")] {
+        bench.record(3.0, 3, &format!("Memory cgroup out of memory: Killed process {pid} ({comm}) total-vm:9kB, anon-rss:6kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:1kB oom_score_adj:0"));
+    }
+    bench.sample(3.1, POD, 1, Some(64), 3);
+    bench.say(60.0, Body::Tick);
+    assert_eq!(bench.only().count, 1, "no second finding about what the counter tells, too");
+    assert_eq!(bench.core.snapshot().counters.kills_both_saw, 3);
+}
+
+#[test]
+fn figures_read_after_a_kill_do_not_explain_it() {
+    let mut bench = Bench::new();
+    bench.sample(1.0, &path("a"), 40, Some(64), 0);
+    bench.processes(1.5, &path("a"), &[(17, 1, "app")]);
+    bench.dump(3.0, &path("a"), &path("a"), "app", 17);
+    let before = bench.only();
+    bench.sample(3.2, &path("a"), 1, Some(64), 1);
+    bench.processes(3.2, &path("a"), &[]);
+    assert_eq!(bench.only(), before);
+    assert!(before.evidence.iter().any(|evidence| evidence.what.contains("1 MiB resident (VmRSS) of 40 MiB")), "{:#?}", before.evidence);
+}
+
+#[test]
 fn a_pod_limit_names_the_container_that_holds_the_memory() {
     let mut bench = Bench::new();
     for (letter, usage) in [("a", 6), ("b", 57)] {

@@ -7,11 +7,11 @@
 
 use super::{
     kill_ledger::{CountedKill, KillLedger},
-    oom::{OomExplanation, Role, Victim},
+    oom::{LastSeen, OomExplanation, Role, Victim},
 };
 use crate::{
     inventory::{Belonging, Inventory},
-    model::{BootTime, Cause, ContainerId, Moment, PodUid},
+    model::{BootTime, ContainerId, Moment, PodUid},
     parse::oom::{OomEvent, OomOutcome, Position},
 };
 
@@ -42,6 +42,8 @@ struct Case {
     killed: Moment,
     read: BootTime,
     victim: Victim,
+    /// The container as it was before the kill, kept because fresh figures replace it.
+    seen: Option<LastSeen>,
     stage: Stage,
     told: Option<Told>,
     /// Kill lines already told to the ledger.
@@ -109,7 +111,8 @@ impl OomCases {
         if self.cases.len() >= MAX_CASES {
             news.extend(self.cases.remove(0).finish(inventory));
         }
-        let mut case = Case { event, killed, read: read.boot, victim, stage: Stage::Young, told: None, noted: 0 };
+        let mut case = Case { event, killed, read: read.boot, victim, seen: None, stage: Stage::Young, told: None, noted: 0 };
+        case.look_back(inventory);
         case.stage = case.first_stage(inventory);
         news.extend(case.note());
         if case.stage == Stage::Young {
@@ -242,12 +245,20 @@ impl Case {
         self.victim.pod.as_ref().is_some_and(|pod| inventory.belonging(pod) == Belonging::Unknown)
     }
 
+    /// Remembers the container as it was, once it is known which one.
+    fn look_back(&mut self, inventory: &Inventory) {
+        let instance = || self.victim.container.as_ref().and_then(|id| inventory.container(id));
+        self.seen = self.seen.take().or_else(|| instance().map(|instance| LastSeen::before(instance, self.killed.boot)));
+    }
+
     fn tell(&mut self, inventory: &Inventory) -> Option<News> {
+        self.look_back(inventory);
+        let seen = self.seen.clone().unwrap_or_default();
         let told = Told {
             position: self.position(),
             at: self.killed,
             victim: self.victim.clone(),
-            explanation: OomExplanation::of(&self.event, &self.victim, inventory, self.killed),
+            explanation: OomExplanation::of(&self.event, &self.victim, &seen, inventory, self.killed),
             lines: kill_lines(&self.event),
         };
         match self.told.replace(told.clone()) {
@@ -277,19 +288,4 @@ fn kill_lines(event: &OomEvent) -> u64 {
     let first = u64::from(event.outcome == OomOutcome::Killed);
     let group = event.group.as_ref().map_or(0, |group| u64::try_from(group.members.len()).unwrap_or(0) + u64::from(group.unlisted));
     first + group
-}
-
-/// Whether a cause is one that a kill by the kernel has.
-pub fn is_kernel_oom(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::OomContainerLimit
-            | Cause::OomPodLimit
-            | Cause::OomNodeAllocatable
-            | Cause::OomNode
-            | Cause::OomHostService
-            | Cause::OomChildProcess
-            | Cause::OomManual
-            | Cause::OomUnattributed
-    )
 }
