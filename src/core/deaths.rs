@@ -21,6 +21,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// A death is told when its witnesses had this long: syslog(2) is polled every two seconds.
 const WITNESS_MICROS: u64 = 3_000_000;
 
+/// A SIGKILL whose sender is not known yet waits until a counter without a line of the log is told, too.
+const KILL_WITNESS_MICROS: u64 = 8_000_000;
+
 /// Deaths waiting for their witnesses at a time: a whole node's containers at once.
 const MAX_WAITING: usize = 512;
 
@@ -117,6 +120,10 @@ impl Deaths {
         pod
     }
 
+    fn knows_kill(&self, death: &Death) -> bool {
+        death.container.as_ref().is_some_and(|id| self.kill_of(id).is_some())
+    }
+
     fn kill_of(&self, container: &ContainerId) -> Option<&KillNote> {
         self.durable.kills.iter().rev().find(|kill| kill.container == *container)
     }
@@ -182,6 +189,11 @@ impl Core {
         let state = &termination.state;
         let ended = state.finished.map_or(at, |finished| at.at_wall_time(finished));
         let id = state.container_id.as_deref().or(container.container_id.as_deref()).and_then(ContainerId::parse_status);
+        if let Some(id) = &id {
+            self.inventory.container_ended(id, ended.boot);
+            let news = self.oom_cases.container_changed(id, &self.inventory);
+            self.tell(news);
+        }
         let exit = Exit::of(pod, container, state, Some(booted));
         self.effects.extend(wanted_log(pod, uid, &termination, &exit));
         if self.deaths.waiting.len() >= MAX_WAITING {
@@ -189,7 +201,8 @@ impl Core {
             self.tell_death(&oldest);
         }
         let death = Death { termination, pod: uid.clone(), container: id, exit, ended, noticed: at };
-        self.deaths.waiting.push((BootTime(at.boot.0.saturating_add(WITNESS_MICROS)), death));
+        let wait = if death.wants_a_kill() && !self.deaths.knows_kill(&death) { KILL_WITNESS_MICROS } else { WITNESS_MICROS };
+        self.deaths.waiting.push((BootTime(at.boot.0.saturating_add(wait)), death));
     }
 
     fn watch_back_off(&mut self, pod: &PodRecord) {
@@ -262,7 +275,8 @@ impl Core {
             let finding = self.finding_of_death(death, explanation, story, related.into_iter().collect());
             let topic = death_topic(cause, finding.subjects.first());
             let id = OccurrenceId(position(death));
-            self.record(Occurrence { topic, id, at: death.ended.boot, weight: 1, finding });
+            let weight = 1 + death.termination.unobserved_before;
+            self.record(Occurrence { topic, id, at: death.ended.boot, weight, finding: Finding { count: weight, ..finding } });
         }
         cause
     }

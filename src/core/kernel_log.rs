@@ -116,7 +116,8 @@ impl KernelLog {
     }
 
     /// Notes records that the transport knows it lost.
-    pub fn gap(&mut self) {
+    pub fn gap(&mut self, at: BootTime) {
+        self.latest_loss = Some(at);
         self.assembler.note_gap();
     }
 

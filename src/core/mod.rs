@@ -34,7 +34,7 @@ use crate::{
     },
     findings::FindingStore,
     inventory::Inventory,
-    model::{BootTime, CgroupPlace, Moment, PodUid},
+    model::{BootTime, CgroupPlace, ContainerId, Moment, PodUid},
     parse::{
         kernel_problem::KernelProblem,
         oom::OomNews,
@@ -102,7 +102,7 @@ impl Core {
             Body::Gap(gap) => {
                 self.health.lost(gap.source, gap.lost.unwrap_or(1));
                 if gap.source == SourceName::KernelLog {
-                    self.kernel_log.gap();
+                    self.kernel_log.gap(at.boot);
                 }
             }
             Body::Kernel(line) => self.kernel(&line, at),
@@ -261,10 +261,23 @@ impl Core {
 
     fn pod(&mut self, pod: &PodRecord, at: Moment) -> Option<PodUid> {
         let uid = self.inventory.pod_told(at.boot, pod)?;
+        self.name_kills(pod);
         self.watch_deaths(pod, &uid, at);
         self.watch_waiting(pod, &uid, at);
         self.counters.create_container_zeros(pod, &self.inventory.subject(Some(&uid), None));
         Some(uid)
+    }
+
+    /// Kills told before their container had a name are told again with it.
+    fn name_kills(&mut self, pod: &PodRecord) {
+        if self.oom_cases.is_empty() {
+            return;
+        }
+        let ids = pod.containers.iter().filter_map(|container| container.container_id.as_deref());
+        for id in ids.filter_map(ContainerId::parse_status) {
+            let news = self.oom_cases.container_changed(&id, &self.inventory);
+            self.tell(news);
+        }
     }
 
     fn problem(&mut self, problem: &KernelProblem, text: &str, at: Moment) {

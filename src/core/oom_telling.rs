@@ -9,6 +9,7 @@ use crate::{
         oom_cases::{News, Told},
     },
     findings::{Change, Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Subject, Topic},
+    inventory::Belonging,
     model::{Attribution, Blame, BootId, Cause, Confidence, Moment, Scope},
 };
 
@@ -24,6 +25,7 @@ impl Core {
                 News::Tell(told) => self.tell_kill(&told, None),
                 News::Retell { was, now } => self.tell_kill(&now, Some(&was)),
                 News::Complete(told) => self.count_kill(&told),
+                News::Logged { pod, at, lines } => self.counters.kills_both_saw += self.ledger.logged(&pod, at, lines),
                 News::Foreign => self.counters.foreign_oom_kills += 1,
                 News::Look(container) => {
                     let cgroup = self.inventory.container(&container).and_then(|container| container.cgroup.clone());
@@ -38,9 +40,6 @@ impl Core {
         let id = OccurrenceId(told.position.clone());
         if let Some(old) = was.map(|was| self::topic(&was.explanation, was)).filter(|old| *old != topic) {
             self.findings.retract(&old, &id);
-        }
-        if was.is_none() {
-            self.note_in_ledger(told);
         }
         self.remember_kill(told, &topic);
         let finding = self.finding_of(told);
@@ -71,12 +70,6 @@ impl Core {
             self.effects.push(Effect::Finding { change, finding: Box::new(finding.clone()) });
         }
         self.effects.push(Effect::Save);
-    }
-
-    fn note_in_ledger(&mut self, told: &Told) {
-        if let Some(pod) = &told.victim.pod {
-            self.counters.kills_both_saw += self.ledger.logged(pod, told.at.boot, told.lines);
-        }
     }
 
     /// Counts a kill whose story is complete, once in this boot.
@@ -126,6 +119,10 @@ impl Core {
 
     /// Tells kills that only the counter of a cgroup saw: the kernel's lines were lost, suppressed or unreadable.
     pub(super) fn tell_counted(&mut self, kill: &CountedKill, now: Moment) {
+        if self.inventory.belonging(&kill.pod) == Belonging::Unknown {
+            self.counters.foreign_oom_kills += 1;
+            return;
+        }
         self.counters.kills_only_counter += kill.kills;
         let at = now.at_boot_time(kill.at);
         let subject = self.inventory.subject(Some(&kill.pod), kill.container.as_ref());
@@ -173,7 +170,10 @@ impl Core {
         self.counters.count_oom_kill(cause, scope);
         self.counters.count_workload_kill(&subject, cause);
         self.vmstat.explain(kill.at, kill.kills);
-        let topic = Topic(format!("{cause}|{}|counter", kill.pod));
+        let topic = Topic(format!("{cause}|{}", subject_key(&subject)));
+        if let Some(container) = &kill.container {
+            self.deaths.note_kill(KillNote { container: container.clone(), at: kill.at, cause, ends_container: None, topic: topic.clone() });
+        }
         self.record(Occurrence { topic, id: OccurrenceId(kill.position.clone()), at: kill.at, weight: 1, finding });
     }
 

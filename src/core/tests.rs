@@ -422,7 +422,7 @@ fn oom_killed_without_a_kill_is_contradicted_and_with_a_gap_it_is_left_open() {
         bench.seq += if lost { 40 } else { 0 };
         bench.record(9.5, 6, "eth0: link is still there");
         bench.pod(10.5, pod(0, ContainerState::Terminated(ended(137, "OOMKilled", 10.0)), None));
-        bench.say(14.0, Body::Tick);
+        bench.say(20.0, Body::Tick);
         let finding = bench.only();
         assert_eq!(finding.cause, cause);
         if lost {

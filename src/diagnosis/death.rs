@@ -122,6 +122,12 @@ impl Death {
         }
     }
 
+    /// Whether its status looks like a kill by the kernel, whether or not it says so.
+    pub fn wants_a_kill(&self) -> bool {
+        let state = &self.termination.state;
+        state.exit_code == 128 + 9 || state.reason.as_deref() == Some("OOMKilled") || claims_init_oom(state)
+    }
+
     /// What Kubernetes says, as evidence.
     pub fn status_evidence(&self, supports: bool, remark: &str) -> Evidence {
         let what = format!("Kubernetes says {}{remark}", said(&self.termination.state));

@@ -71,7 +71,6 @@ impl ContainerInstance {
             self.history.add(at, usage);
         }
         self.sampled = at;
-        self.gone = None;
         self.cgroup.get_or_insert_with(|| sample.path.clone());
         match &mut self.sample {
             Some(known) => complete(known, sample),

@@ -136,6 +136,13 @@ impl Inventory {
         Some(uid)
     }
 
+    /// Notes when a container instance ended, as its status says: surer than when its cgroup was missed.
+    pub fn container_ended(&mut self, id: &ContainerId, at: BootTime) {
+        if let Some(container) = self.containers.get_mut(id) {
+            container.gone = Some(container.gone.map_or(at, |gone| gone.min(at)));
+        }
+    }
+
     /// Takes in a pod known by its log directory.
     pub fn directory_seen(&mut self, namespace: &str, name: &str, uid: &PodUid, containers: &[(String, u32)]) {
         let pod = self.pod_entry(uid);

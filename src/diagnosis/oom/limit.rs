@@ -133,8 +133,9 @@ impl GaveWay {
     /// sandbox: the container's own limit gave way unless another container holds the memory.
     fn of_pod(pod: &PodUid, event: &OomEvent, victim: &Victim, inventory: &Inventory, at: BootTime) -> Self {
         let members = members(pod, inventory, at);
-        let named = inventory.pod(pod).map_or(0, |pod| pod.containers.len());
-        if members.len().max(named) == 1 {
+        // The pod's own list of containers is surer than the cgroups in it, one of which is the sandbox's.
+        let named = inventory.pod(pod).map(|pod| pod.containers.len()).filter(|count| *count > 0);
+        if named.unwrap_or(members.len()) == 1 {
             return Self::own_limit(Whose::ContainerAtPod);
         }
         let own = victim.container.as_ref().and_then(|id| members.iter().find(|member| member.id == *id));
