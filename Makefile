@@ -71,4 +71,5 @@ e2e: release ## A real Kubernetes, on this machine, with the agent in it. As roo
 	tests/kubernetes/run --agent $(TARGET)/release/nodewhy $(ARGS)
 
 record-streams: build ## Record the kill that is shown where none can be made (tests/streams). As root.
+	@tools/setup record
 	tools/record-streams $(TARGET)/quick/nodewhy

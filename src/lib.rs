@@ -39,8 +39,6 @@
 
 #![cfg_attr(test, allow(clippy::string_slice))]
 
-#![cfg_attr(test, allow(clippy::string_slice))]
-
 pub mod agent;
 pub mod args;
 pub mod checkpoint_file;

@@ -1,5 +1,7 @@
 //! The pages that people read, held against the program.
 
+#![allow(clippy::expect_used, reason = "a page that cannot be read fails the test")]
+
 use clap::CommandFactory;
 use nodewhy::{
     args::Cli,
