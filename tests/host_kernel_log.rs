@@ -1,18 +1,18 @@
 //! The kernel's log of this very machine. With `CI=true` a missing right fails the test; elsewhere
 //! it says what is missing and passes.
 
-mod kernel_log_thread;
+mod source_thread;
 
-use kernel_log_thread::Running;
 use nodewhy::{
     config::{KernelLogChoice, Roots},
     model::BootId,
     signal::{Body, KernelLine, SourceState},
     sources::{
-        kernel_log::{Resume, Transport, probe},
+        kernel_log::{Resume, Transport, probe, spawn},
         node_facts,
     },
 };
+use source_thread::Running;
 use std::{fs::OpenOptions, io::Write, time::SystemTime};
 
 fn boot_id() -> BootId {
@@ -41,7 +41,7 @@ fn inject(what: &str) -> String {
 }
 
 fn start(choice: KernelLogChoice, resume: Resume) -> Running {
-    let running = Running::start(choice, Roots::default(), boot_id(), resume);
+    let running = Running::start(|outlet, stop| spawn(choice, Roots::default(), boot_id(), resume, outlet, stop));
     let up = running.report();
     assert_eq!(up.state, SourceState::Up, "{up:?}");
     running

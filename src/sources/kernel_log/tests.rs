@@ -3,11 +3,11 @@
 use super::*;
 use crate::{
     model::BootTime,
-    signal::{KernelLine, Signal},
+    signal::{Body, KernelLine, Signal, SourceReport},
     sources::{Stopper, channel, stop},
 };
 use nix::{sys::stat::Mode, unistd::mkfifo};
-use std::{fs, io::Write, path::Path, sync::mpsc};
+use std::{fs, io::Write, path::Path, sync::mpsc, time::Duration};
 use tempfile::TempDir;
 
 /// So long that only a hang reaches it.

@@ -14,7 +14,7 @@ use crate::{
 };
 use std::{
     fs::{self, File, FileType, Metadata, OpenOptions},
-    io::{self, ErrorKind, Read, Seek, SeekFrom},
+    io::{self, ErrorKind},
     os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -22,7 +22,7 @@ use std::{
 
 /// How much of the file's end is read when no position is known.
 const HISTORY: u64 = 256 << 10;
-/// Read at once.
+/// Read at once, the anchor included.
 const PIECE: usize = 64 << 10;
 /// So many of the last bytes that were read tell whether the file is still what it was: lines begin
 /// with their time.
@@ -119,9 +119,8 @@ impl LogFile {
 
     fn go_to(&mut self, lines: Lines) -> io::Result<()> {
         let anchored = lines.at().min(ANCHOR as u64);
-        self.file.seek(SeekFrom::Start(lines.at().saturating_sub(anchored)))?;
-        self.anchor.clear();
-        (&self.file).take(anchored).read_to_end(&mut self.anchor)?;
+        self.anchor = vec![0; usize::try_from(anchored).unwrap_or(ANCHOR)];
+        self.file.read_exact_at(&mut self.anchor, lines.at().saturating_sub(anchored))?;
         self.lines = lines;
         Ok(())
     }
@@ -161,24 +160,27 @@ impl LogFile {
 
     /// Sends the lines that are there.
     fn read_on(&mut self, feed: &mut Feed) -> Result<(), Ended> {
-        if !self.is_unchanged() {
-            return Ok(());
-        }
         loop {
-            let length = match self.file.read(&mut self.piece) {
-                Ok(0) => return Ok(()),
+            let length = match self.read_piece() {
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.failed(&error)),
             };
-            let piece = self.piece.get(..length).unwrap_or_default();
-            let anchored = piece.get(piece.len().saturating_sub(ANCHOR)..).unwrap_or_default();
-            self.anchor.extend(anchored);
-            self.anchor.drain(..self.anchor.len().saturating_sub(ANCHOR));
-            for line in self.lines.take(piece) {
+            let read = self.piece.get(..length).unwrap_or_default();
+            // Read again together with what follows, so that no other text can slip in between.
+            let Some(new) = read.strip_prefix(self.anchor.as_slice()).filter(|new| !new.is_empty()) else { return Ok(()) };
+            let lines = self.lines.take(new);
+            self.anchor = read.get(read.len().saturating_sub(ANCHOR)..).unwrap_or_default().to_vec();
+            for line in lines {
                 self.send(line, feed)?;
             }
         }
+    }
+
+    /// Reads the anchor and what follows it.
+    fn read_piece(&mut self) -> io::Result<usize> {
+        let at = self.lines.at().saturating_sub(self.anchor.len() as u64);
+        self.file.read_at(&mut self.piece, at)
     }
 
     /// Sends what is left of a file that nobody writes to any more.

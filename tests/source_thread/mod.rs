@@ -1,12 +1,10 @@
-//! The kernel log's source as the agent runs it, with its signals on a channel that a test can wait on.
+//! A log source as the agent runs it, with its signals on a channel that a test can wait on.
 
 use nodewhy::{
-    config::{KernelLogChoice, Roots},
-    model::BootId,
-    signal::{Body, Signal, SourceReport},
-    sources::{Stopper, channel, kernel_log, stop},
+    signal::{Body, Signal, SourceReport, SourceState},
+    sources::{Outlet, Stop, Stopper, channel, stop},
 };
-use std::{sync::mpsc, thread, time::Duration};
+use std::{io, sync::mpsc, thread, time::Duration};
 
 /// So long that only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,12 +18,12 @@ pub struct Running {
 
 impl Running {
     /// Starts it.
-    pub fn start(choice: KernelLogChoice, roots: Roots, boot_id: BootId, resume: kernel_log::Resume) -> Self {
+    pub fn start(spawn: impl FnOnce(Outlet, Stop) -> io::Result<thread::JoinHandle<()>>) -> Self {
         let (outlet, mut receiver) = channel();
         let (sender, signals) = mpsc::channel();
         thread::spawn(move || while receiver.blocking_recv().is_some_and(|signal| sender.send(signal).is_ok()) {});
         let (stopper, stop) = stop().expect("pipe");
-        let thread = kernel_log::spawn(choice, roots, boot_id, resume, outlet, stop).expect("thread");
+        let thread = spawn(outlet, stop).expect("thread");
         Self { signals, stopper, thread }
     }
 
@@ -40,6 +38,13 @@ impl Running {
             Body::Source(report) => report,
             other => panic!("not a report: {other:?}"),
         }
+    }
+
+    /// The next signal, which must say that the source works; gives back how.
+    pub fn up(&self) -> String {
+        let report = self.report();
+        assert_eq!(report.state, SourceState::Up, "{report:?}");
+        report.detail
     }
 
     /// Stops it, and gives back what it had still sent.
