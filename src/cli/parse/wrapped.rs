@@ -104,8 +104,10 @@ impl Held {
         let begins_here = self.framed && self.text.trim().is_empty();
         let joined = if begins_here { Some(text.to_owned()) } else { self.joined(text, piece) };
         let Some(joined) = joined else { return false };
+        // A terminal fills every line but the last.
+        let fills_terminal = self.last.fills_terminal && piece.width == self.last.width;
         self.text = joined;
-        self.last = piece;
+        self.last = Piece { fills_terminal, ..piece };
         self.pieces += 1;
         true
     }
