@@ -99,9 +99,12 @@ impl CgroupPlace {
     /// container, even one whose id is shortened or that has none. The helper conmon is none.
     pub fn reaches_container(path: &str) -> bool {
         let path = Components::of(path);
-        if let Some(root) = path.names.iter().rposition(|name| is_pods_root(name)) {
-            let mut below = path.names.iter().skip(root).skip_while(|name| !looks_like_pod(name)).skip(1);
-            return below.next().is_some_and(|name| !name.contains("conmon"));
+        if path.pod_tokens().any(|at| matches!(path.below_pod(at), Self::Container { .. })) {
+            return true;
+        }
+        if let Some(root) = path.names.iter().position(|name| is_pods_root(name)) {
+            let is_container_in_pod = |pair: &[&str]| matches!(pair, [pod, child] if looks_like_pod(pod) && !child.contains("conmon"));
+            return path.names.get(root..).unwrap_or_default().windows(2).any(is_container_in_pod);
         }
         let in_folder = |pair: &[&str]| matches!(pair, ["docker" | "lxc" | "libpod_parent", _]);
         let is_scope = |name: &&str| {
@@ -171,12 +174,14 @@ impl<'a> Components<'a> {
 
     /// The place of a path without a pod's uid whose last mention of `kubepods` is at `at`.
     fn class_at(&self, at: usize) -> CgroupPlace {
-        let name = self.names.get(at).map_or("", |name| name.strip_suffix(".slice").unwrap_or(name));
+        let name = self.names.get(at).copied().unwrap_or_default();
         let below = self.names.get(at + 1..).unwrap_or_default();
+        // A second `kubepods` behind the first is the cut name of a class or a pod.
+        let is_first = !self.names.iter().take(at).any(|name| is_pods_root(name));
         let class = match (name.rsplit("kubepods").next().unwrap_or_default(), below) {
-            ("", []) => QosClass::All,
-            ("", ["burstable"]) | ("-burstable", []) => QosClass::Burstable,
-            ("", ["besteffort"]) | ("-besteffort", []) => QosClass::BestEffort,
+            ("" | ".slice", []) if is_first => QosClass::All,
+            ("", ["burstable"]) | ("-burstable.slice", []) => QosClass::Burstable,
+            ("", ["besteffort"]) | ("-besteffort.slice", []) => QosClass::BestEffort,
             _ => return CgroupPlace::UnreadablePod,
         };
         CgroupPlace::Class(class)
@@ -224,9 +229,9 @@ fn parts_of_name(name: &str) -> impl Iterator<Item = &str> {
     }
 }
 
-/// The uid in `pod<uid>`, `kubepods-burstable-pod<uid>.slice` and their kind.
+/// The uid in `pod<uid>`, `kubepods-burstable-pod<uid>.slice` and their kind, `.slice` whole or cut.
 fn pod_uid(name: &str) -> Option<PodUid> {
-    let name = name.strip_suffix(".slice").unwrap_or(name);
+    let name = name.split_once('.').filter(|(_, end)| "slice".starts_with(end)).map_or(name, |(name, _)| name);
     let uid = match name.rsplit_once("-pod") {
         Some((_, uid)) => uid,
         None => name.strip_prefix("pod")?,
@@ -256,4 +261,199 @@ fn looks_like_pod(name: &str) -> bool {
 
 fn is_lxc(name: &str) -> bool {
     name == "lxc" || name.starts_with("lxc.payload")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const UID: &str = "0f8e1c52-6d1b-4a77-9b0e-2f5a4c3d2e10";
+    const SYSTEMD_UID: &str = "0f8e1c52_6d1b_4a77_9b0e_2f5a4c3d2e10";
+    const STATIC_UID: &str = "9c0f1e2d3b4a59687766554433221100";
+    const OUTER_UID: &str = "11111111-2222-3333-4444-555555555555";
+
+    fn id() -> String {
+        "c1d2".repeat(16)
+    }
+
+    fn other() -> String {
+        "0e9f".repeat(16)
+    }
+
+    /// Writes a path with the short words `UID`, `SUID` (systemd form), `HASH` (static pod), `CID` and `XID`.
+    fn path(pattern: &str) -> String {
+        let path = pattern.replace("SUID", SYSTEMD_UID).replace("OUTER", OUTER_UID).replace("UID", UID);
+        path.replace("HASH", STATIC_UID).replace("CID", &id()).replace("XID", &other())
+    }
+
+    fn shown(pattern: &str) -> String {
+        match CgroupPlace::of(&path(pattern)) {
+            CgroupPlace::Container { pod, container, inside } => named("container", pod.as_str(), container.as_str(), inside),
+            CgroupPlace::LooseContainer { container, inside } => named("loose", "", container.as_str(), inside),
+            CgroupPlace::Pod { pod } => named("pod", pod.as_str(), "", None),
+            CgroupPlace::Class(class) => format!("class {class:?}"),
+            CgroupPlace::UnreadablePod => "unreadable pod".into(),
+            CgroupPlace::Service(name) => format!("service {name}"),
+            CgroupPlace::Root => "root".into(),
+        }
+    }
+
+    fn named(kind: &str, pod: &str, container: &str, inside: Option<String>) -> String {
+        let pod = pod.replace(UID, "UID").replace(STATIC_UID, "HASH").replace(OUTER_UID, "OUTER");
+        let container = container.replace(&id(), "CID").replace(&other(), "XID");
+        [kind, &pod, &container, &inside.unwrap_or_default()].iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn every_shape_of_path() {
+        for (pattern, expected) in [
+            ("/kubepods/podUID/CID", "container UID CID"),
+            ("/kubepods/burstable/podUID/CID", "container UID CID"),
+            ("/kubepods/besteffort/podUID/CID", "container UID CID"),
+            ("/kubepods/burstable/podHASH/CID", "container HASH CID"),
+            ("/kubepods/podUID/crio-CID", "container UID CID"),
+            ("/kubepods.slice/kubepods-podSUID.slice/cri-containerd-CID.scope", "container UID CID"),
+            ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podSUID.slice/cri-containerd-CID.scope", "container UID CID"),
+            ("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-podSUID.slice/docker-CID.scope", "container UID CID"),
+            (
+                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podSUID.slice/crio-CID.scope/container",
+                "container UID CID container",
+            ),
+            ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podSUID.slice/crio-conmon-CID.scope", "pod UID"),
+            ("/kubepods/burstable/podUID/crio-conmon-CID", "pod UID"),
+            ("/system.slice/crio-conmon-CID.scope", &path("service crio-conmon-CID.scope")),
+            ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podHASH.slice/cri-containerd-CID", "container HASH CID"),
+            ("/system.slice/containerd.service/kubepods-besteffort-podSUID.slice:cri-containerd:CID", "container UID CID"),
+            ("/system.slice/cri-containerd-CID.scope", "loose CID"),
+            ("/docker/XID/kubepods/burstable/podUID/CID", "container UID CID"),
+            (
+                "/system.slice/docker-XID.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-podSUID.slice/cri-containerd-CID.scope",
+                "container UID CID",
+            ),
+            (
+                "/machine.slice/libpod-XID.scope/container/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podSUID.slice/cri-containerd-CID.scope",
+                "container UID CID",
+            ),
+            ("/system.slice/docker-XID.scope/kubepods.slice/kubepods-podHASH.slice/docker-CID.scope", "container HASH CID"),
+            ("/lxc.payload.node3/kubepods.slice/kubepods-podSUID.slice/cri-containerd-CID.scope", "container UID CID"),
+            ("/podruntime/kubelet", "service podruntime/kubelet"),
+            ("/init", "service init"),
+            ("/runtime.slice/kubelet.service", "service kubelet.service"),
+            ("/podruntime.slice/containerd.service", "service containerd.service"),
+            ("/user.slice/user-1000.slice/user@1000.service/app.slice/x-0f8e1c52-6d1b-4a77-9b0e-2f5a4c3d2e10.scope", "service user.slice"),
+            ("/init.scope", "service init.scope"),
+            ("/kubepods/podUID/CID/init.scope", "container UID CID init.scope"),
+            ("/kubepods.slice/kubepods-podSUID.slice/cri-containerd-CID.scope/docker/XID", "container UID CID docker/XID"),
+            ("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-CID.scope/container", "loose CID container"),
+            ("/docker/CID", "loose CID"),
+            ("/docker/CID/docker/XID", "loose CID docker/XID"),
+            ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podSUID.slice", "pod UID"),
+            ("/kubepods/podUID", "pod UID"),
+            ("/kubepods", "class All"),
+            ("/kubepods.slice", "class All"),
+            ("/kubepods/besteffort", "class BestEffort"),
+            ("/kubepods.slice/kubepods-burstable.slice", "class Burstable"),
+            ("/docker/XID/kubelet.slice/kubelet-kubepods.slice", "class All"),
+            ("0::/../../kubepods-besteffort-podSUID.slice/docker-CID.scope", "container UID CID"),
+            ("0::/../podUID/CID", "container UID CID"),
+            ("5:memory:/kubepods/burstable/podUID/CID", "container UID CID"),
+            ("0::/kubepods/podUID/CID (deleted)", "container UID CID"),
+            ("/", "root"),
+            ("", "root"),
+            ("0::/", "root"),
+        ] {
+            let inside = expected.replace("XID", &other());
+            assert_eq!(shown(pattern), if expected.contains("docker/") { inside } else { expected.to_owned() }, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_cut_path_never_widens_the_scope() {
+        let whole = path("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podSUID.slice/cri-containerd-CID.scope");
+        let uid_ends = whole.find("/cri").expect("a container") - ".slice".len();
+        let class_ends = whole.find(".slice/kubepods-burstable-pod").expect("a class") + ".slice".len();
+        for end in class_ends + 2..whole.len() - ".scope".len() {
+            let place = CgroupPlace::of(&whole[..end]);
+            match place {
+                CgroupPlace::UnreadablePod => assert!(end < uid_ends, "{end}"),
+                CgroupPlace::Pod { .. } => assert!(end >= uid_ends, "{end}"),
+                other => panic!("{end}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn shortened_ids_and_foreign_words_are_refused() {
+        for (pattern, expected) in [
+            ("/kubepods/podUID/d", "pod UID"),
+            ("/kubepods/podUID/docker-abc.scope", "pod UID"),
+            ("/system.slice/docker-abc.scope", "service docker-abc.scope"),
+            ("/system.slice/kubepods-watch.service", "service kubepods-watch.service"),
+            ("/podUID/CID", "loose CID"),
+            ("/kubepods/burstable/podsomething/CID", "unreadable pod"),
+        ] {
+            assert_eq!(shown(pattern), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_inside_a_pod_has_two_pairs() {
+        let nested = path("/kubepods/podOUTER/XID/kubelet/kubepods/burstable/podUID/CID");
+        let pairs = CgroupPlace::pairs(&nested);
+        let shown: Vec<_> = pairs.iter().map(|(pod, container)| (pod.as_str(), container.as_ref().map(ContainerId::as_str))).collect();
+        assert_eq!(shown, [(OUTER_UID, Some(other().as_str())), (UID, Some(id().as_str()))]);
+        assert!(CgroupPlace::pairs("/system.slice/sshd.service").is_empty());
+    }
+
+    #[test]
+    fn nodes_that_are_containers_are_told_apart() {
+        for (pattern, nested) in [
+            ("/docker/XID/kubepods/podUID/CID", true),
+            ("/system.slice/docker-XID.scope/kubelet.slice/kubelet-kubepods.slice", true),
+            ("/lxc/101/kubepods/podUID/CID", true),
+            ("/lxc.payload.a/kubepods.slice", true),
+            ("/kubepods/podUID/CID", false),
+            ("/system.slice/containerd.service/kubepods-podSUID.slice:cri-containerd:CID", false),
+            ("/docker/XID", false),
+        ] {
+            assert_eq!(CgroupPlace::is_on_nested_node(&path(pattern)), nested, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_path_may_reach_a_container_whose_id_it_does_not_show() {
+        for (pattern, reaches) in [
+            ("/kubepods/podUID/CID", true),
+            ("/kubepods/burstable/podXXXX/abc...", true),
+            ("/kubepods.slice/kubepods-podSUID.slice/cri-containerd-12ab", true),
+            ("/kubepods.slice/kubepods-podSUID.slice/crio-conmon-CID.scope", false),
+            ("/kubepods/podUID", false),
+            ("/kubepods/burstable", false),
+            ("/lxc/101", true),
+            ("/lxc.payload.web", true),
+            ("/docker/12ab", true),
+            ("/system.slice/docker-12ab.scope", true),
+            ("/system.slice/docker.service", false),
+            ("/user.slice", false),
+        ] {
+            assert_eq!(CgroupPlace::reaches_container(&path(pattern)), reaches, "{pattern}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_stands_in_the_path(text in "(/(kubepods|burstable|pod|\\.slice|[0-9a-f]{64}|docker-|\\.scope|:|-|crio-conmon-|[a-z]{0,3}|0f8e1c52_6d1b_4a77_9b0e_2f5a4c3d2e10){0,5}){0,6}|.{0,200}") {
+            let place = CgroupPlace::of(&text);
+            if let Some(container) = place.container() {
+                prop_assert!(text.contains(container.as_str()));
+                prop_assert!(!text.ends_with(&format!("conmon-{container}")), "{}", text);
+            }
+            if let Some(pod) = place.pod() {
+                prop_assert!(text.replace('_', "-").contains(pod.as_str()));
+            }
+            let last = CgroupPlace::pairs(&text).pop();
+            prop_assert_eq!(last.as_ref().map(|(pod, _)| pod), place.pod());
+        }
+    }
 }

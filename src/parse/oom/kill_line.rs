@@ -115,7 +115,7 @@ fn name_and_rest(text: &str) -> (Option<&str>, &str) {
 fn last_bracket(name: &str) -> Option<usize> {
     let fits = |end: &usize, longest| name.get(..*end).is_some_and(|comm| fields::comm_length(comm) <= longest);
     let brackets = || name.match_indices(')').map(|(at, _)| at);
-    let strict = brackets().filter(|end| fits(end, LONGEST_COMM)).last();
+    let strict = brackets().rfind(|end| fits(end, LONGEST_COMM));
     strict.or_else(|| brackets().find(|end| fits(end, LONGEST_DECODED_COMM)))
 }
 
@@ -142,5 +142,76 @@ impl<'a> Decision<'a> {
         let announcement = Announcement::of(before);
         let decides = rest.contains(" score ") || (announcement.is_some() && !rest.contains("sharing"));
         decides.then_some(Self { announcement, pid: Pid(pid), comm })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn killed(line: &str) -> Killed<'_> {
+        Killed::parse(line).expect(line)
+    }
+
+    #[test]
+    fn every_era_names_the_same_process() {
+        for line in [
+            "Memory cgroup out of memory: Killed process 812 (worker) total-vm:9000kB, anon-rss:700kB, file-rss:30kB, shmem-rss:4kB, UID:33 pgtables:64kB oom_score_adj:969",
+            "Killed process 812 (worker) total-vm:9000kB, anon-rss:700kB, file-rss:30kB, shmem-rss:4kB",
+            "Killed process 812, UID 33, (worker) total-vm:9000kB, anon-rss:700kB, file-rss:30kB",
+            "Killed process 812 (worker), UID 33, total-vm:9000kB, anon-rss:700kB, file-rss:30kB, shmem-rss:4kB",
+            "Killed process 812 (worker) vsz:9000kB, anon-rss:700kB, file-rss:30kB",
+        ] {
+            let killed = killed(line);
+            assert_eq!((killed.pid, killed.comm), (Pid(812), Some("worker")), "{line}");
+            let sizes = [killed.total_vm, killed.anon_rss, killed.file_rss].map(|size| size.map(Bytes::kib));
+            assert_eq!(sizes, [Some(9000), Some(700), Some(30)], "{line}");
+            assert!(killed.uid.is_none_or(|uid| uid == 33) && killed.uid.is_some() == line.contains("UID"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        for comm in ["(sd-pam)", "next (v16", "a) b", "a,task=b", "x,pid=1,uid=0", "()", "[", "CPU 2/KVM", "a\nb", ") UID ", "\\x0a\\x0a"] {
+            let line = format!(
+                "Out of memory: Killed process 9 ({comm}) total-vm:1kB, anon-rss:2kB, file-rss:3kB, shmem-rss:0kB, UID:0 pgtables:4kB oom_score_adj:-5"
+            );
+            let killed = killed(&line);
+            assert_eq!((killed.comm, killed.uid, killed.oom_score_adj), (Some(comm), Some(0), Some(-5)));
+            assert_eq!(killed.announcement, Some(Announcement::Global));
+        }
+    }
+
+    #[test]
+    fn a_cut_line_says_only_what_it_shows() {
+        let line = "Memory cgroup out of memory: Killed process 77 (a b) total-vm:9000kB, anon-rss:700kB, file-rss:30kB, shmem-rss:4kB, UID:1000 pgtables:64kB oom_score_adj:969";
+        let whole = killed(line);
+        for end in "Memory cgroup out of memory: Killed process 77".len()..line.len() {
+            let cut = killed(&line[..end]);
+            assert_eq!(cut.pid, Pid(77));
+            for (cut, whole) in [(cut.total_vm, whole.total_vm), (cut.anon_rss, whole.anon_rss), (cut.shmem_rss, whole.shmem_rss)] {
+                assert!(cut.is_none() || cut == whole, "{}", &line[..end]);
+            }
+            assert!(cut.uid.is_none() || cut.uid == whole.uid);
+            assert!(cut.comm.is_none() || cut.comm == whole.comm);
+        }
+    }
+
+    #[test]
+    fn words_of_other_programs_are_no_kill() {
+        for line in
+            ["Killed process", "Killed process group 12x", "Killed /user.slice due to memory pressure", "sending SIGTERM to process 5 (x)"]
+        {
+            assert_eq!(Killed::parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_decision_is_not_the_sharing_of_memory() {
+        let decision =
+            Decision::parse("Memory cgroup out of memory: Kill process 31 (java) score 1801 or sacrifice child").expect("decision");
+        assert_eq!((decision.pid, decision.comm, decision.announcement), (Pid(31), Some("java"), Some(Announcement::Memcg)));
+        assert!(Decision::parse("Out of memory: kill process 31 (java) score 5 or a child").is_some());
+        assert_eq!(Decision::parse("Kill process 32 (java) sharing same memory"), None);
     }
 }

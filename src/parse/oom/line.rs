@@ -159,7 +159,8 @@ fn task_in(text: &str) -> OomLine<'_> {
 }
 
 fn limit_line(text: &str) -> Option<OomLine<'_>> {
-    const LINES: [(&str, fn(LimitUse) -> OomLine<'static>); 4] = [
+    type Line = fn(LimitUse) -> OomLine<'static>;
+    const LINES: [(&str, Line); 4] = [
         ("memory: usage ", OomLine::Memory),
         ("memory+swap: usage ", OomLine::MemoryAndSwap),
         ("swap: usage ", OomLine::Swap),
@@ -248,7 +249,7 @@ fn naming_line(text: &str) -> Option<OomLine<'_>> {
         return killed.or_else(|| Decision::parse(text).map(OomLine::Decision));
     }
     if text.contains("oom-kill") {
-        return text.split_once("oom-kill").and_then(|(before, rest)| header_or_summary(before, rest));
+        return header_or_summary(text);
     }
     if text.contains(" cpuset=") {
         return text.split_once(" cpuset=").and_then(|(comm, rest)| trigger_cpuset(comm, rest));
@@ -261,11 +262,12 @@ fn trigger_cpuset<'a>(comm: &'a str, rest: &'a str) -> Option<OomLine<'a>> {
     is_comm(comm).then_some(OomLine::TriggerCpuset { comm, cpuset })
 }
 
-fn header_or_summary<'a>(before: &'a str, rest: &'a str) -> Option<OomLine<'a>> {
-    if let (Some(before), Some(rest)) = (before.strip_suffix(" invoked "), rest.strip_prefix("er")) {
+fn header_or_summary(text: &str) -> Option<OomLine<'_>> {
+    if let Some((before, rest)) = text.split_once(" invoked oom-killer") {
         return header(before, rest);
     }
-    rest.strip_prefix(':').filter(|rest| rest.starts_with("constraint=")).map(OomLine::Summary)
+    let (_, rest) = text.split_once(Summary::START)?;
+    rest.starts_with("constraint=").then_some(OomLine::Summary(rest))
 }
 
 fn header<'a>(before: &'a str, rest: &'a str) -> Option<OomLine<'a>> {
@@ -299,4 +301,81 @@ fn stats_row(text: &str) -> Option<OomLine<'_>> {
     let (key, number) = text.split_at_checked(key_length)?;
     let value = number.strip_prefix(' ')?.trim_end().parse().ok()?;
     (!key.is_empty()).then_some(OomLine::StatsRow { key, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_other_troubles_are_not_recognised() {
+        for line in [
+            "",
+            "   ",
+            "TCP: out of memory -- consider tuning tcp_mem",
+            "EXT4-fs (sda4): re-mounted. Opts: errors=remount-ro",
+            "worker (2998): /proc/2998/oom_adj is deprecated, please use /proc/2998/oom_score_adj instead.",
+            "Huh VM_FAULT_OOM leaked out to the #PF handler. Retrying PF",
+            "kworker/u8:1: page allocation failure: order:7, mode:0xc04(GFP_NOIO|GFP_DMA32), nodemask=(null),cpuset=/,mems_allowed=0",
+            "INFO: task x:19 blocked for more than 122 seconds.",
+            "cgroup: fork rejected by pids controller in /kubepods/podx",
+            "Killed /user.slice/a.scope due to memory pressure",
+            "sending SIGKILL to process 26 uid 1000 \"simple\": badness 966",
+            "$ dmesg | grep \"invoked oom-killer\"",
+            " oom_kill_process+0xe6/0x120",
+            "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000009",
+        ] {
+            assert_eq!(OomLine::recognise(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_trigger_is_read_whatever_it_is_called() {
+        for comm in ["java", "CPU 2/KVM", "tmux: client", "a] b", "oom-killer"] {
+            let line = format!(
+                "{comm} invoked oom-killer: gfp_mask=0x6200ca(GFP_HIGHUSER_MOVABLE), nodemask=(null),  order=-1, oom_score_adj=-998"
+            );
+            let Some(OomLine::Header(header)) = OomLine::recognise(&line) else { panic!("{line}") };
+            assert_eq!(header.gfp_mask, Some("0x6200ca(GFP_HIGHUSER_MOVABLE)"));
+            assert_eq!((header.comm, header.order, header.oom_score_adj), (Some(comm), Some(-1), Some(-998)));
+        }
+    }
+
+    #[test]
+    fn figures_beyond_a_cut_are_unknown() {
+        assert_eq!(
+            OomLine::recognise("memory: usage 1024kB, limit 20"),
+            Some(OomLine::Memory(LimitUse { usage_kib: Some(1024), limit_kib: None, failcnt: None }))
+        );
+        assert_eq!(
+            OomLine::recognise("\tmemory+swap: usage 0kB, limit 9007199254740988kB, failcnt 3"),
+            Some(OomLine::MemoryAndSwap(LimitUse { usage_kib: Some(0), limit_kib: Some(9_007_199_254_740_988), failcnt: Some(3) }))
+        );
+    }
+
+    #[test]
+    fn a_limit_may_be_the_host() {
+        let limit = |line| match OomLine::recognise(line) {
+            Some(OomLine::TaskIn { limit, .. }) => limit,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(limit("Task in /a killed as a result of limit of host"), Some(LimitOf::Host));
+        assert_eq!(limit("Task in /a killed as a result of limit of /b"), Some(LimitOf::Cgroup("/b")));
+        assert_eq!(limit("Task in /a killed as a res"), None);
+    }
+
+    #[test]
+    fn what_is_not_a_kill_is_known_as_such() {
+        for (line, expected) in [
+            ("Memory cgroup out of memory: OOM victim 5 (x) is already exiting. Skip killing the task", OomLine::AlreadyExiting),
+            ("OOM victim 5 (x) is already exiting. Skip killing the task", OomLine::AlreadyExiting),
+            ("Out of memory and no killable processes...", OomLine::NoKillableProcess),
+            ("Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled", OomLine::Panic),
+            ("oom_kill_process: 14 callbacks suppressed", OomLine::DumpsSuppressed(14)),
+            ("oom_reaper: unable to reap pid:5 (x)", OomLine::UnableToReap { pid: Pid(5) }),
+            ("oom_reaper: reaped process 5 (a) b), now anon-rss:0kB", OomLine::Reaped { pid: Pid(5), comm: Some("a) b") }),
+        ] {
+            assert_eq!(OomLine::recognise(line), Some(expected));
+        }
+    }
 }

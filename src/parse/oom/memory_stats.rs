@@ -231,3 +231,64 @@ fn set_kib(split: &mut MemorySplit, key: &str, amount: &str) {
         split.set(key, Bytes::from_kib(kib));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&str], rows: &[(&str, u64)]) -> MemoryStats {
+        let mut stats = MemoryStats::default();
+        lines.iter().for_each(|line| stats.begin(StatsLine::parse(line)));
+        rows.iter().for_each(|(key, value)| stats.row(key, Some(*value)));
+        stats
+    }
+
+    #[test]
+    fn lines_for_each_cgroup_are_summed_and_the_largest_kept() {
+        let stats = read(
+            &[
+                "/pod: cache:0KB rss:0KB swap:0KB",
+                "/pod/a: cache:8KB rss:100KB shmem:4KB swap:1KB",
+                "/pod/b: cache:0KB rss:900KB shmem:0KB swap:0KB",
+            ],
+            &[],
+        );
+        let split = stats.split().expect("split");
+        assert_eq!(
+            [split.anon, split.cache, split.shmem, split.file(), split.swap],
+            [1000, 8, 4, 4, 1].map(|kib| Some(Bytes::from_kib(kib)))
+        );
+        assert_eq!(stats.first_cgroup().map(AsRef::as_ref), Some("/pod"));
+        let paths: Vec<_> = stats.into_cgroups().into_iter().map(|cgroup| cgroup.cgroup.to_string()).collect();
+        assert_eq!(paths, ["/pod/b", "/pod/a"]);
+    }
+
+    #[test]
+    fn one_record_of_many_lines_is_in_bytes_however_its_newlines_are_written() {
+        for newline in ["\n", "#012", "\\x0a", " "] {
+            let line =
+                ["/a:b/pod:", "anon 4096", "file 8192", "shmem 8192", "slab_reclaimable 512", "slab_unreclaimable 512"].join(newline);
+            let stats = read(&[&line], &[]);
+            let split = stats.split().expect("split");
+            assert_eq!([split.anon, split.file(), split.slab()], [Some(Bytes(4096)), Some(Bytes(0)), Some(Bytes(1024))], "{newline:?}");
+            assert_eq!(stats.first_cgroup().map(AsRef::as_ref), Some("/a:b/pod"));
+        }
+    }
+
+    #[test]
+    fn a_record_for_each_line_prefers_the_hierarchy() {
+        let v1 = read(&["/pod:"], &[("cache", 1), ("rss", 2), ("total_cache", 100), ("total_rss", 200), ("unknown", 9)]);
+        assert_eq!(v1.split().and_then(|split| split.anon), Some(Bytes(200)));
+        let v2 = read(&["/pod:"], &[("anon", 5), ("kernel", 7)]);
+        assert_eq!(v2.split().map(|split| (split.anon, split.kernel, split.shmem)), Some((Some(Bytes(5)), Some(Bytes(7)), None)));
+    }
+
+    #[test]
+    fn hundreds_of_dead_cgroups_are_bounded() {
+        let lines: Vec<String> = (0..500).map(|n| format!("/pod/{n}: cache:0KB rss:{n}KB")).collect();
+        let stats = read(&lines.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+        let kept = stats.into_cgroups();
+        assert_eq!(kept.len(), MemoryStats::MOST_CGROUPS);
+        assert_eq!(kept.first().map(|cgroup| cgroup.cgroup.as_ref()), Some("/pod/499"));
+    }
+}

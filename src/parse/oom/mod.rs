@@ -28,6 +28,8 @@ mod memory_stats;
 mod report;
 mod summary;
 mod task_table;
+#[cfg(test)]
+mod tests;
 
 pub use assembler::{OomAssembler, OomNews};
 pub use event::{

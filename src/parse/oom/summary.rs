@@ -91,7 +91,7 @@ fn split_task(text: &str) -> (&str, Option<&str>) {
 fn without_cut_key<'a>(text: &'a str, key: &str) -> &'a str {
     let Some((before, tail)) = text.rsplit_once(',') else { return text };
     let name = tail.strip_suffix(|last: char| last.is_ascii_digit()).unwrap_or(tail);
-    let is_cut = key.get(1..).is_some_and(|key| key.starts_with(name) && name.len() < key.len());
+    let is_cut = key.get(1..).is_some_and(|key| key.starts_with(name));
     if is_cut && tail.len() <= name.len() + 1 { before } else { text }
 }
 
@@ -106,4 +106,60 @@ fn value<'a>(head: &'a str, key: &str) -> Option<&'a str> {
 fn path_of(text: &str) -> Option<&str> {
     let path = text.strip_suffix('>').unwrap_or(text).trim_end();
     path.starts_with('/').then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: &str = "/kubepods/burstable/pod0f8e1c52-6d1b-4a77-9b0e-2f5a4c3d2e10";
+
+    fn summary(task: &str) -> String {
+        format!(
+            "constraint=CONSTRAINT_MEMCG,nodemask=0,2,cpuset=web,mems_allowed=0-1,3,oom_memcg={LIMIT},task_memcg={LIMIT}/abc,task={task},pid=41,uid=1000"
+        )
+    }
+
+    #[test]
+    fn names_that_look_like_fields() {
+        for task in ["stress", "a,task=b", "x,pid=1,uid=0", "Web Content", ",task=,task=", "(sd-pam)", "a\nb"] {
+            let text = summary(task);
+            let read = Summary::parse(&text);
+            assert_eq!(read.task, Some(task));
+            assert_eq!((read.pid, read.uid), (Some(Pid(41)), Some(1000)));
+            assert_eq!((read.oom_memcg, read.task_memcg.map(str::len)), (Some(LIMIT), Some(LIMIT.len() + 4)));
+            assert_eq!((read.constraint, read.cpuset), (Some("CONSTRAINT_MEMCG"), Some("web")));
+        }
+    }
+
+    #[test]
+    fn a_cut_summary_names_no_other_limit_and_no_other_task() {
+        let text = summary("stress");
+        for end in 0..text.len() {
+            let cut = Summary::parse(&text[..end]);
+            assert!(cut.oom_memcg.is_none_or(|path| LIMIT.starts_with(path)), "{}", &text[..end]);
+            assert!(cut.task_memcg.is_none_or(|path| text.contains(path)), "{}", &text[..end]);
+            assert!(cut.task.is_none_or(|task| "stress".starts_with(task)), "{:?}", cut);
+            assert!(!cut.global_oom);
+            assert_eq!(cut.uid.is_some(), end > text.len() - 4);
+        }
+    }
+
+    #[test]
+    fn a_global_summary() {
+        let read =
+            Summary::parse("constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,task=x,pid=5,uid=0");
+        assert!(read.global_oom);
+        assert_eq!((read.oom_memcg, read.task_memcg, read.cpuset), (None, Some("/"), Some("/")));
+    }
+
+    #[test]
+    fn the_wreck_of_a_narrow_terminal() {
+        let read = Summary::parse(
+            "constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/user.slice/a.service,ta7",
+        );
+        assert_eq!((read.task_memcg, read.task), (Some("/user.slice/a.service"), None));
+        let read = Summary::parse("constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0,oom_memcg=/kubepods/podx>");
+        assert_eq!(read.oom_memcg, Some("/kubepods/podx"));
+    }
 }

@@ -267,3 +267,76 @@ impl TableReader {
         TaskTable { largest: self.largest, victim, rows: self.rows, rss_pages: self.rss_pages }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(header: Option<&str>, rows: &[&str], victim: u32) -> TaskTable {
+        let mut reader = TableReader::default();
+        header.into_iter().for_each(|header| reader.begin(Columns::parse(header).expect("header")));
+        rows.iter().for_each(|row| reader.row(RawRow::parse(row).expect("row")));
+        reader.finish(Some(Pid(victim)))
+    }
+
+    #[test]
+    fn rows_are_read_by_the_names_of_their_columns() {
+        for (header, row) in [
+            (
+                "[ pid ]   uid  tgid total_vm      rss cpu oom_adj oom_score_adj name",
+                "[  71]    33    71     9000      250   0       0           500 a b",
+            ),
+            (
+                "[ pid ]   uid  tgid total_vm      rss nr_ptes swapents oom_score_adj name",
+                "[   71]    33    71     9000      250      12        3           500 a b",
+            ),
+            (
+                "[ pid ]   uid  tgid total_vm      rss nr_ptes nr_pmds swapents oom_score_adj name",
+                "[   71]    33    71     9000      250  12   3  3   500 a b",
+            ),
+            (
+                "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name",
+                "[     71]    33    71     9000      250    49152        3           500 a b",
+            ),
+            (
+                "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents oom_score_adj name",
+                "[     71]    33    71     9000      250      200       40        10    49152        3           500 a b",
+            ),
+        ] {
+            let victim = table(Some(header), &[row], 71).victim.expect(header);
+            assert_eq!((victim.uid, victim.total_vm_pages, victim.rss_pages), (Some(33), Some(9000), Some(250)), "{header}");
+            assert_eq!((victim.oom_score_adj, victim.comm.as_deref()), (Some(500), Some("a b")), "{header}");
+            assert_eq!(victim.page_tables.is_some(), header.contains("bytes"));
+        }
+    }
+
+    #[test]
+    fn a_lost_header_is_guessed_and_lost_columns_say_nothing() {
+        let victim = table(None, &["[  5]  1000     5      100       50    4096        0          -998 sh"], 5).victim.expect("row");
+        assert_eq!(
+            (victim.uid, victim.rss_pages, victim.oom_score_adj, victim.comm.as_deref()),
+            (Some(1000), Some(50), Some(-998), Some("sh"))
+        );
+        let header = "[ pid ]   uid  tgid total_vm      rss nr_ptes swapents oom_score_adj name";
+        let victim = table(Some(header), &["[  5]  1000     5      100       50    sh"], 5).victim.expect("row");
+        assert_eq!((victim.uid, victim.rss_pages, victim.oom_score_adj, victim.comm), (Some(1000), Some(50), None, None));
+    }
+
+    #[test]
+    fn the_largest_are_kept_and_a_small_victim_is_found() {
+        let rows: Vec<String> =
+            (1..=3000).map(|pid| format!("[{pid:7}]     0 {pid:5}      100 {pid:8}    4096        0             0 p{pid}")).collect();
+        let header = "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name";
+        let table = table(Some(header), &rows.iter().map(String::as_str).collect::<Vec<_>>(), 7);
+        assert_eq!((table.largest.len(), table.rows), (TaskTable::LARGEST, 3000));
+        assert_eq!(table.largest.first().map(|row| row.pid), Some(Pid(3000)));
+        assert_eq!(table.victim.and_then(|row| row.rss_pages), Some(7));
+    }
+
+    #[test]
+    fn other_brackets_are_no_rows() {
+        for line in ["[<ffffffff8178219b>] dump_stack+0x19/0x1b", "[ 12.5] foo", "[drm] 1 2 3 4", "[12] foo 1 2 3 4", "[12]"] {
+            assert_eq!(RawRow::parse(line), None, "{line}");
+        }
+    }
+}
