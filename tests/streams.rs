@@ -194,7 +194,7 @@ fn start_of_second_run(before: &[Signal]) -> Vec<Signal> {
             Body::Processes(read) => format!("processes {}", read.cgroup),
             Body::NodeMemory(_) => "memory".into(),
             Body::Pods(_) => format!("pods {}", state.len()),
-            Body::Gap(_) | Body::ContainerLog(_) | Body::Tick => continue,
+            Body::Gap(_) | Body::ContainerLog(_) | Body::Kubelet(_) | Body::Tick => continue,
         };
         match state.iter_mut().find(|(known, _)| *known == key) {
             Some((_, body)) => *body = signal.body.clone(),

@@ -30,6 +30,10 @@ const FOREIGN_WAIT_MICROS: u64 = 10_000_000;
 /// After this time a kill's story is complete: group members, reaper, last samples have been told.
 const COMPLETE_AFTER_MICROS: u64 = 5_000_000;
 
+/// A killed child's story is complete when its container's status had time to come: the kubelet
+/// sends a status within ten seconds.
+const CHILD_COMPLETE_AFTER_MICROS: u64 = 15_000_000;
+
 /// Kills being looked after.
 #[derive(Debug, Default)]
 pub struct OomCases {
@@ -141,7 +145,7 @@ impl OomCases {
         for case in &mut self.cases {
             news.extend(case.advance(now, inventory, ledger));
         }
-        let complete = |case: &Case| case.stage == Stage::Young && now.micros_since(case.read) >= COMPLETE_AFTER_MICROS;
+        let complete = |case: &Case| case.stage == Stage::Young && now >= case.due();
         news.extend(self.cases.extract_if(.., |case| complete(case)).flat_map(|case| case.finish(inventory)));
         news
     }
@@ -189,6 +193,7 @@ impl Case {
     fn due(&self) -> BootTime {
         match self.stage {
             Stage::Waiting(until) => until,
+            Stage::Young if self.victim.role == Role::Child => BootTime(self.read.0.saturating_add(CHILD_COMPLETE_AFTER_MICROS)),
             Stage::Young => BootTime(self.read.0.saturating_add(COMPLETE_AFTER_MICROS)),
         }
     }

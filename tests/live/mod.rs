@@ -181,7 +181,7 @@ impl Agent {
             match effect {
                 Effect::Finding { change, finding } => self.told.push(Told { change, finding: *finding }),
                 Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
-                Effect::Save => {}
+                Effect::ReadLog { .. } | Effect::Save => {}
             }
         }
     }
