@@ -133,7 +133,20 @@ impl Agent {
         let threads = start_threads(config, &facts, resume, &outlet, &stop)?;
         let tasks = start_tasks(config, &facts, &outlet);
         let log = finding_log(config.output);
-        Ok(Self { core, facts, signals, requests, reader: CoreReader { ask, outlet }, sampler, stopper, threads, tasks, log, saver, recorder })
+        Ok(Self {
+            core,
+            facts,
+            signals,
+            requests,
+            reader: CoreReader { ask, outlet },
+            sampler,
+            stopper,
+            threads,
+            tasks,
+            log,
+            saver,
+            recorder,
+        })
     }
 
     /// What the HTTP task asks.

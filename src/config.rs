@@ -2,10 +2,7 @@
 //!
 //! Nothing in here is an `Option` that means "default", and nothing is read from the machine.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 /// Where the node's files are. Tests use a folder, the DaemonSet the host's mounts, the code is the same.
 #[derive(Debug, Clone, PartialEq, Eq)]

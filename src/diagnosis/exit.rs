@@ -55,7 +55,10 @@ fn pod_level(pod: &PodRecord) -> Option<Exit> {
     let message = pod.message.as_deref().unwrap_or_default();
     match pod.reason.as_deref()? {
         "Evicted" => Some(evicted(message)),
-        "Preempting" => Some(Exit { scope: Scope::Node, ..Exit::crash(Cause::Preempted, Confidence::Proven, Blame::Node, "was ended to make room for a pod of higher priority") }),
+        "Preempting" => Some(Exit {
+            scope: Scope::Node,
+            ..Exit::crash(Cause::Preempted, Confidence::Proven, Blame::Node, "was ended to make room for a pod of higher priority")
+        }),
         "Terminated" | "NodeShutdown" => Some(Exit::ordinary(Cause::Stopped, "was stopped because the node shuts down")),
         _ => None,
     }
@@ -82,7 +85,12 @@ fn synthetic(state: &TerminatedState, reason: &str, booted: Option<Timestamp>) -
     match reason {
         "ContainerStatusUnknown" | "RestartingAllContainers" => Some(Exit {
             crash: false,
-            ..Exit::crash(Cause::RuntimeRestarted, Confidence::Possible, Blame::Insufficient, "was lost from sight; its exit code is made up by the kubelet")
+            ..Exit::crash(
+                Cause::RuntimeRestarted,
+                Confidence::Possible,
+                Blame::Insufficient,
+                "was lost from sight; its exit code is made up by the kubelet",
+            )
         }),
         "Unknown" if state.exit_code == 255 => {
             let before_boot = matches!((state.started, booted), (Some(started), Some(booted)) if started < booted);
@@ -136,8 +144,16 @@ fn by_code(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedState
     match state.exit_code {
         0 => completed(pod, container),
         126 => workload(Cause::NotExecutable, Confidence::Likely, "ended with status 126: its command may not be executed".into()),
-        127 => workload(Cause::CommandNotFound, Confidence::Likely, "ended with status 127: its command, or one that it calls, does not exist in the image".into()),
-        132 => workload(Cause::IllegalInstruction, Confidence::Likely, "was ended by SIGILL: an instruction that this CPU does not have".into()),
+        127 => workload(
+            Cause::CommandNotFound,
+            Confidence::Likely,
+            "ended with status 127: its command, or one that it calls, does not exist in the image".into(),
+        ),
+        132 => workload(
+            Cause::IllegalInstruction,
+            Confidence::Likely,
+            "was ended by SIGILL: an instruction that this CPU does not have".into(),
+        ),
         134 => workload(Cause::Aborted, Confidence::Likely, "aborted itself (SIGABRT)".into()),
         135 => workload(Cause::BusError, Confidence::Likely, "was ended by SIGBUS: a memory access that could not be served".into()),
         136 => workload(Cause::AppError, Confidence::Likely, "was ended by SIGFPE: most often a division by zero".into()),
@@ -171,7 +187,9 @@ fn killed(container: &ContainerRecord, state: &TerminatedState) -> Exit {
     }
     match probe(container) {
         Some((cause, probe)) => {
-            let what = format!("was killed (SIGKILL) and its pod was not being deleted; it has a {probe} probe, whose failure is the usual reason");
+            let what = format!(
+                "was killed (SIGKILL) and its pod was not being deleted; it has a {probe} probe, whose failure is the usual reason"
+            );
             Exit::crash(cause, Confidence::Likely, Blame::Insufficient, what)
         }
         None => Exit::crash(Cause::Killed, Confidence::Likely, Blame::Insufficient, "was killed (SIGKILL) by something outside of it"),
@@ -182,10 +200,17 @@ fn killed(container: &ContainerRecord, state: &TerminatedState) -> Exit {
 fn asked_to_stop(container: &ContainerRecord) -> Exit {
     match probe(container) {
         Some((cause, probe)) => {
-            let what = format!("was asked to stop (SIGTERM) although its pod was not being deleted; it has a {probe} probe, whose failure is the usual reason");
+            let what = format!(
+                "was asked to stop (SIGTERM) although its pod was not being deleted; it has a {probe} probe, whose failure is the usual reason"
+            );
             Exit::crash(cause, Confidence::Likely, Blame::Insufficient, what)
         }
-        None => Exit::crash(Cause::Killed, Confidence::Likely, Blame::Insufficient, "was ended by SIGTERM although its pod was not being deleted"),
+        None => Exit::crash(
+            Cause::Killed,
+            Confidence::Likely,
+            Blame::Insufficient,
+            "was ended by SIGTERM although its pod was not being deleted",
+        ),
     }
 }
 

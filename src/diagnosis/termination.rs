@@ -276,7 +276,12 @@ mod tests {
     }
 
     fn ended(attempt: u32) -> TerminatedState {
-        TerminatedState { exit_code: 1, container_id: Some(format!("id{attempt}")), finished: Some(time(i64::from(attempt) * 10 + 5)), ..TerminatedState::default() }
+        TerminatedState {
+            exit_code: 1,
+            container_id: Some(format!("id{attempt}")),
+            finished: Some(time(i64::from(attempt) * 10 + 5)),
+            ..TerminatedState::default()
+        }
     }
 
     fn pod(container: ContainerRecord, created: i64) -> PodRecord {

@@ -112,12 +112,14 @@ fn watch(dir: &Path) -> nix::Result<Inotify> {
 
 fn scan(dir: &Path) -> io::Result<BTreeMap<String, PodDirectory>> {
     let entries = fs::read_dir(dir)?.flatten().take(MAX_PODS);
-    Ok(entries.filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        let (namespace, pod, uid) = split_name(&name)?;
-        let containers = containers(&entry.path());
-        Some((name.clone(), PodDirectory { namespace: namespace.into(), name: pod.into(), uid, containers }))
-    }).collect())
+    Ok(entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (namespace, pod, uid) = split_name(&name)?;
+            let containers = containers(&entry.path());
+            Some((name.clone(), PodDirectory { namespace: namespace.into(), name: pod.into(), uid, containers }))
+        })
+        .collect())
 }
 
 /// Neither a namespace nor a pod's name nor a uid can hold an underscore.

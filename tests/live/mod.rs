@@ -200,7 +200,8 @@ impl Agent {
 
     /// Works until a container has been looked into: its figures and its processes.
     pub fn knows(&mut self, container: &DemoContainer) {
-        let is_it = |signal: &Signal| matches!(&signal.body, Body::Processes(read) if read.cgroup == container.path && !read.processes.is_empty());
+        let is_it =
+            |signal: &Signal| matches!(&signal.body, Body::Processes(read) if read.cgroup == container.path && !read.processes.is_empty());
         self.until("a look into the container", |agent| agent.heard.iter().any(is_it).then_some(()));
     }
 

@@ -3,9 +3,7 @@
 use super::quantity;
 use crate::{
     model::Bytes,
-    signal::{
-        ContainerKind, ContainerRecord, ContainerState, Owner, PodRecord, RestartPolicy, TerminatedState, WaitingState,
-    },
+    signal::{ContainerKind, ContainerRecord, ContainerState, Owner, PodRecord, RestartPolicy, TerminatedState, WaitingState},
 };
 use jiff::Timestamp;
 use k8s_openapi::{
