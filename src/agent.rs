@@ -9,21 +9,22 @@
 use crate::{
     checkpoint_file::CheckpointFile,
     config::{AgentConfig, Output, PodSourceChoice},
-    core::{Core, Effect, Resume, Snapshot},
+    core::{Checkpoint, Core, Effect, Resume, Snapshot},
     exporters::{
         http::{self, Guard, SnapshotReader},
         log::{FindingLog, Form},
     },
     findings::{Change, Finding},
     record::Recorder,
-    signal::{Body, NodeFacts, Signal},
-    sources::{self, Outlet, Stop, Stopper, cgroups::SamplerHandle, kernel_log, kubelet_log, node_facts, pod_logs, pods},
+    signal::{Body, KubeletPosition, NodeFacts, Signal},
+    sources::{self, Outlet, Stop, Stopper, cgroups::SamplerHandle, container_log, kernel_log, kubelet_log, node_facts, pod_logs, pods},
     telemetry,
 };
 use anyhow::Context;
 use std::{
     fs::File,
     io::{self, Stdout},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -59,6 +60,26 @@ pub struct Agent {
     log: FindingLog<Stdout>,
     saver: Option<Saver>,
     recorder: Option<Recorder<File>>,
+    pod_logs: PathBuf,
+}
+
+/// Where each log is read on.
+#[derive(Debug, Default)]
+struct Positions {
+    kernel_log: Resume,
+    kubelet_log: KubeletPosition,
+}
+
+impl Positions {
+    /// Behind the checkpoint; without one, at the beginning of what the logs hold, or at now if
+    /// history is not wanted.
+    fn after(checkpoint: Option<&Checkpoint>, history: bool) -> Self {
+        match checkpoint {
+            Some(checkpoint) => Self { kernel_log: checkpoint.kernel_log, kubelet_log: checkpoint.kubelet_log.clone() },
+            None if history => Self::default(),
+            None => Self { kernel_log: Resume { record: None, boot: Some(sources::now().boot) }, ..Self::default() },
+        }
+    }
 }
 
 struct Saver {
@@ -119,18 +140,14 @@ impl Agent {
         let facts = node_facts::read(&config.roots, config.node_name.as_deref())?;
         let saver = config.state_dir.as_deref().map(|dir| Saver::new(CheckpointFile::new(dir)));
         let checkpoint = saver.as_ref().and_then(|saver| saver.file.load(&facts.boot_id));
-        let resume = match &checkpoint {
-            Some(checkpoint) => checkpoint.kernel_log,
-            None if config.history => Resume::default(),
-            None => Resume { record: None, boot: Some(sources::now().boot) },
-        };
+        let positions = Positions::after(checkpoint.as_ref(), config.history);
         let core = checkpoint.map_or_else(Core::new, Core::restore);
         let recorder = config.record.as_deref().map(|path| Recorder::create(path, &facts.agent)).transpose()?;
         let (outlet, signals) = sources::channel();
         let (stopper, stop) = sources::stop().context("cannot make a pipe")?;
         let (ask, requests) = mpsc::channel(WAITING_READERS);
         let sampler = sources::cgroups::spawn(&config.roots, outlet.clone()).context("cannot start the sampler's thread")?;
-        let threads = start_threads(config, &facts, resume, &outlet, &stop)?;
+        let threads = start_threads(config, &facts, positions, &outlet, &stop)?;
         let tasks = start_tasks(config, &facts, &outlet);
         let log = finding_log(config.output);
         Ok(Self {
@@ -146,6 +163,7 @@ impl Agent {
             log,
             saver,
             recorder,
+            pod_logs: config.roots.pod_logs.clone(),
         })
     }
 
@@ -196,12 +214,21 @@ impl Agent {
         match effect {
             Effect::Finding { change, finding } => say(&mut self.log, change, &finding),
             Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
+            Effect::ReadLog { namespace, pod, uid, container, attempt } => {
+                self.read_log(container_log::Wanted { namespace, pod, uid, container, attempt });
+            }
             Effect::Save => {
                 if let Some(saver) = &mut self.saver {
                     saver.dirty = true;
                 }
             }
         }
+    }
+
+    /// One small file, off the core's task: a slow disk must not hold the core up.
+    fn read_log(&self, wanted: container_log::Wanted) {
+        let (dir, outlet) = (self.pod_logs.clone(), self.reader.outlet.clone());
+        tokio::task::spawn_blocking(move || container_log::read_tail(&dir, &wanted).map(|tail| outlet.send(tail)));
     }
 
     fn save(&mut self, last: bool) {
@@ -237,7 +264,7 @@ impl Saver {
         self.dirty && self.saved.elapsed() >= SAVE_EVERY
     }
 
-    fn save(&mut self, checkpoint: &crate::core::Checkpoint) {
+    fn save(&mut self, checkpoint: &Checkpoint) {
         self.file.save(checkpoint);
         self.dirty = false;
         self.saved = Instant::now();
@@ -247,16 +274,16 @@ impl Saver {
 fn start_threads(
     config: &AgentConfig,
     facts: &NodeFacts,
-    resume: Resume,
+    positions: Positions,
     outlet: &Outlet,
     stop: &Stop,
 ) -> anyhow::Result<Vec<std::thread::JoinHandle<()>>> {
-    let resume = kernel_log::Resume { seq: resume.sequence(), cursor: None, boot_time: resume.boot };
+    let resume = kernel_log::Resume { seq: positions.kernel_log.sequence(), cursor: None, boot_time: positions.kernel_log.boot };
     let (roots, boot) = (config.roots.clone(), facts.boot_id.clone());
     let log = kernel_log::spawn(config.kernel_log, roots, boot, resume, outlet.clone(), stop.clone());
     let mut threads = vec![log.context("cannot start the kernel log's thread")?];
     let (choice, roots, boot) = (config.kubelet_log.clone(), config.roots.clone(), facts.boot_id.clone());
-    let log = kubelet_log::spawn(choice, roots, boot, kubelet_log::Resume::default(), outlet.clone(), stop.clone());
+    let log = kubelet_log::spawn(choice, roots, boot, positions.kubelet_log, outlet.clone(), stop.clone());
     threads.push(log.context("cannot start the kubelet log's thread")?);
     if config.pods != PodSourceChoice::None {
         let thread = pod_logs::spawn(&config.roots.pod_logs, outlet.clone(), stop.clone());

@@ -31,6 +31,8 @@ pub enum Command {
     Record(RecordArgs),
     /// Explain a recording, as the agent would have.
     Replay(ReplayArgs),
+    /// Print what the agent of this node has found; exit status 1 if there is anything.
+    Findings(FindingsArgs),
     /// List every cause that a finding can have, and what it means.
     Causes(OutputArgs),
 }
@@ -106,6 +108,20 @@ pub struct DemoArgs {
     sources: SourceArgs,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+/// Options of `findings`.
+#[derive(Debug, Clone, Args)]
+pub struct FindingsArgs {
+    /// How findings are printed.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Where the agent serves.
+    #[arg(long, default_value = "127.0.0.1:9909")]
+    pub address: SocketAddr,
+    /// Also what has been resolved.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Options of `record`.

@@ -7,6 +7,7 @@ mod agent;
 mod causes;
 mod demo;
 mod doctor;
+mod findings;
 pub mod parse;
 mod record;
 mod replay;
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Parse(args) => parsed(&args),
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Findings(args) => findings::run(&args),
         Command::Causes(args) => causes::run(&args),
     };
     done.unwrap_or_else(|error| {

@@ -3,11 +3,12 @@
 //! Positions and counts are written together, so that records read again after a restart are told
 //! again and counted once.
 
-use super::{Counters, kernel_log::Resume};
+use super::{Counters, deaths::DurableDeaths, kernel_log::Resume};
 use crate::{
     diagnosis::{kill_ledger::Baseline, vmstat::VmstatCheck},
     findings::FindingStore,
     model::BootId,
+    signal::KubeletPosition,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +26,8 @@ pub struct Checkpoint {
     pub boot_id: BootId,
     /// Where reading the kernel's log goes on.
     pub kernel_log: Resume,
+    /// Where reading the kubelet's log goes on.
+    pub kubelet_log: KubeletPosition,
     /// Findings.
     pub findings: FindingStore,
     /// Counters.
@@ -33,6 +36,8 @@ pub struct Checkpoint {
     pub counted: VecDeque<String>,
     /// Kill counters of cgroups when last read.
     pub baselines: BTreeMap<String, Baseline>,
+    /// Marks and stories of containers.
+    pub deaths: DurableDeaths,
     /// The sum check.
     pub vmstat: VmstatCheck,
 }

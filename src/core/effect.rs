@@ -1,6 +1,9 @@
 //! What the core asks the outside to do. Exporters and sources carry it out; nothing comes back.
 
-use crate::findings::{Change, Finding};
+use crate::{
+    findings::{Change, Finding},
+    model::PodUid,
+};
 
 /// One effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +19,19 @@ pub enum Effect {
     Look {
         /// Its path below the hierarchy's root.
         cgroup: String,
+    },
+    /// The end of this dead container's log would complete an explanation.
+    ReadLog {
+        /// Namespace.
+        namespace: String,
+        /// The pod's name.
+        pod: String,
+        /// Its uid in the kubelet's form.
+        uid: PodUid,
+        /// The container's name.
+        container: String,
+        /// Which life.
+        attempt: u32,
     },
     /// Something was learnt that a restart must not lose.
     Save,

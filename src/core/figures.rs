@@ -1,12 +1,16 @@
 //! Builds the [`Snapshot`] that exporters read.
 
-use super::{ContainerFigures, Core, Fill, Snapshot};
+use super::{ContainerFigures, Core, Fill, Snapshot, WorkloadFigures};
 use crate::{
-    diagnosis::oom_cases::MAX_CASES,
+    diagnosis::{
+        oom_cases::MAX_CASES,
+        termination::{MAX_SLOTS, Slot, SlotList},
+    },
     findings::MAX_FINDINGS,
     inventory::{Belonging, ContainerInstance, MAX_CONTAINERS, MAX_PODS},
-    model::Limit,
+    model::{BootTime, Limit},
 };
+use std::collections::BTreeMap;
 
 impl Core {
     /// The state of everything now.
@@ -18,7 +22,7 @@ impl Core {
             sources: self.health.list(),
             counters: self.counters.clone(),
             containers: self.container_figures(),
-            workloads: Vec::new(),
+            workloads: self.workload_figures(),
             unexplained_oom_kills: self.vmstat.unexplained(),
             fill: self.fill(),
         }
@@ -55,11 +59,36 @@ impl Core {
         }
     }
 
+    fn workload_figures(&self) -> Vec<WorkloadFigures> {
+        let now = self.now.map_or(BootTime(0), |now| now.boot);
+        let mut figures: BTreeMap<(String, String, String), WorkloadFigures> = BTreeMap::new();
+        for pod in self.inventory.pods() {
+            let (Some(namespace), Some(workload)) = (&pod.namespace, &pod.workload) else { continue };
+            let crashed = self.deaths.has_crashed(&pod.uid, now);
+            if pod.gone.is_some() && !crashed {
+                continue;
+            }
+            let looping = pod.containers.iter().filter(|(name, container)| {
+                let slot = Slot { pod: pod.uid.to_string(), list: SlotList::of(container.kind), container: (*name).clone() };
+                pod.gone.is_none() && self.deaths.is_looping(&slot, now)
+            });
+            let key = (namespace.clone(), workload.kind.clone(), workload.name.clone());
+            let sum = figures.entry(key.clone()).or_insert(WorkloadFigures {
+                namespace: key.0, kind: key.1, name: key.2, pods: 0, crashed_pods: 0, crash_looping: 0,
+            });
+            sum.pods += 1;
+            sum.crashed_pods += u64::from(crashed);
+            sum.crash_looping += u64::try_from(looping.count()).unwrap_or(0);
+        }
+        figures.into_values().collect()
+    }
+
     fn fill(&self) -> Vec<Fill> {
         vec![
             Fill { store: "findings", used: self.findings.len(), capacity: MAX_FINDINGS },
             Fill { store: "pods", used: self.inventory.pods().count(), capacity: MAX_PODS },
             Fill { store: "containers", used: self.inventory.containers().count(), capacity: MAX_CONTAINERS },
+            Fill { store: "terminations", used: self.deaths.durable.terminations.len(), capacity: MAX_SLOTS },
             Fill { store: "oom_cases", used: self.oom_cases.len(), capacity: MAX_CASES },
         ]
     }

@@ -6,6 +6,7 @@
 use crate::{
     model::{BootTime, Moment},
     parse::{
+        kernel_problem::{KernelProblemReader, Reported},
         kmsg::{self, KernelRecord},
         oom::{OomAssembler, OomLine, OomNews, Position},
     },
@@ -17,11 +18,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Default)]
 pub struct KernelLog {
     assembler: OomAssembler,
+    problems: KernelProblemReader,
     resume: Resume,
     last_seq: Option<u64>,
     first_seq: Option<u64>,
     latest: Option<RecordNumber>,
     latest_boot: Option<BootTime>,
+    latest_loss: Option<BootTime>,
 }
 
 /// Where an earlier run of the same boot stopped.
@@ -84,6 +87,8 @@ impl RecordNumber {
 pub struct Read {
     /// News of OOM kills.
     pub news: Vec<OomNews>,
+    /// Other problems, each with the record that completed it.
+    pub problems: Vec<(Reported, String)>,
     /// Records lost just before this one.
     pub lost: u64,
     /// It looks like an OOM line, but user space wrote it.
@@ -111,7 +116,8 @@ impl KernelLog {
     }
 
     /// Notes records that the transport knows it lost.
-    pub fn gap(&mut self) {
+    pub fn gap(&mut self, at: BootTime) {
+        self.latest_loss = Some(at);
         self.assembler.note_gap();
     }
 
@@ -123,6 +129,12 @@ impl KernelLog {
     /// Tells what is left at the end of a recording.
     pub fn flush(&mut self) -> Vec<OomNews> {
         self.assembler.flush()
+    }
+
+    /// Whether records were lost shortly before `now`: what the log does not say then proves nothing.
+    pub fn lost_lately(&self, now: BootTime) -> bool {
+        const LATELY_SECONDS: u64 = 60;
+        self.latest_loss.is_some_and(|loss| now.seconds_since(loss) < LATELY_SECONDS)
     }
 
     /// Whether the log reaches back to the boot.
@@ -155,6 +167,7 @@ impl KernelLog {
         let lost = seq.map_or(0, |seq| self.loss_before(seq));
         if lost > 0 {
             self.assembler.note_gap();
+            self.latest_loss = Some(boot);
         }
         // A transport without sequence numbers is ordered by its microseconds.
         let number = seq.map_or(RecordNumber::Clock(boot.0), RecordNumber::Sequence);
@@ -167,7 +180,9 @@ impl KernelLog {
         if facility != kmsg::KERNEL_FACILITY {
             return Read { lost, spoofed: OomLine::recognise(text).is_some(), ..Read::default() };
         }
-        Read { news: self.assembler.push(position, text), lost, ..Read::default() }
+        let news = self.assembler.push(position, text);
+        let problems = self.problems.push(position, text).into_iter().map(|reported| (reported, text.to_owned())).collect();
+        Read { news, problems, lost, ..Read::default() }
     }
 
     /// Records between the last one and this: exact, because the kernel numbers them without gaps.

@@ -11,12 +11,15 @@
 //! ```
 
 mod checkpoint;
+mod deaths;
 mod effect;
 mod figures;
 mod health;
 mod kernel_log;
+mod kubelet;
 mod oom_telling;
 mod snapshot;
+mod waiting;
 
 pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
 pub use effect::Effect;
@@ -24,16 +27,28 @@ pub use kernel_log::Resume;
 pub use snapshot::{ContainerFigures, ContainerKey, Counters, Fill, Snapshot, SourceHealth, WorkloadFigures};
 
 use crate::{
-    diagnosis::{kill_ledger::KillLedger, oom_cases::OomCases, vmstat::VmstatCheck},
+    diagnosis::{
+        kill_ledger::KillLedger,
+        oom_cases::OomCases,
+        termination::{Slot, pod_key},
+        vmstat::VmstatCheck,
+    },
     findings::FindingStore,
     inventory::Inventory,
-    model::{BootTime, CgroupPlace, Moment},
-    parse::oom::OomNews,
-    signal::{Body, CgroupSample, KernelLine, NodeFacts, NodeSample, PodUpdate, ProcessesSample, Signal, SourceName},
+    model::{BootTime, CgroupPlace, ContainerId, Moment, PodUid},
+    parse::{
+        kernel_problem::KernelProblem,
+        oom::OomNews,
+    },
+    signal::{Body, CgroupSample, ContainerState, KernelLine, NodeFacts, NodeSample, PodRecord, PodUpdate, ProcessesSample, Signal, SourceName},
 };
+use deaths::Deaths;
 use health::Health;
 use kernel_log::KernelLog;
-use std::collections::VecDeque;
+use kubelet::KubeletLog;
+use oom_telling::Inherited;
+use std::collections::{BTreeMap, VecDeque};
+use waiting::WaitNote;
 
 /// What has no deadline of its own is looked after once in this many microseconds.
 const HOUSEKEEPING_MICROS: u64 = 1_000_000;
@@ -53,9 +68,14 @@ pub struct Core {
     oom_cases: OomCases,
     ledger: KillLedger,
     vmstat: VmstatCheck,
+    deaths: Deaths,
+    kubelet_log: KubeletLog,
+    waiting: BTreeMap<Slot, WaitNote>,
     findings: FindingStore,
     counters: Counters,
     counted: VecDeque<String>,
+    /// Kills that the run before a restart has told, until they are complete: at most as many as cases.
+    inherited: BTreeMap<String, Inherited>,
     restored: Option<Checkpoint>,
     housekeeping: BootTime,
     effects: Vec<Effect>,
@@ -88,7 +108,7 @@ impl Core {
             Body::Gap(gap) => {
                 self.health.lost(gap.source, gap.lost.unwrap_or(1));
                 if gap.source == SourceName::KernelLog {
-                    self.kernel_log.gap();
+                    self.kernel_log.gap(at.boot);
                 }
             }
             Body::Kernel(line) => self.kernel(&line, at),
@@ -97,8 +117,12 @@ impl Core {
             Body::Processes(read) => self.processes(&read, at),
             Body::NodeMemory(sample) => self.node_memory(&sample, at),
             Body::Pods(update) => self.pods(&update, at),
-            Body::Kubelet(_) => {}
-            Body::ContainerLog(_) | Body::Tick => {}
+            Body::ContainerLog(tail) => self.deaths.note_last_words(&tail),
+            Body::Kubelet(line) => {
+                self.health.record(SourceName::KubeletLog, at);
+                self.kubelet(&line, at);
+            }
+            Body::Tick => {}
         }
         if self.due().is_none_or(|due| now.boot >= due) {
             self.advance(now);
@@ -108,7 +132,7 @@ impl Core {
 
     /// When the core next wants a [`Body::Tick`] if nothing else happens.
     pub fn due(&self) -> Option<BootTime> {
-        [Some(self.housekeeping), self.oom_cases.due()].into_iter().flatten().min()
+        [Some(self.housekeeping), self.oom_cases.due(), self.deaths.due()].into_iter().flatten().min()
     }
 
     /// Ends a recording or a run: what is still waiting is told as far as it is known.
@@ -130,11 +154,13 @@ impl Core {
             version: checkpoint::VERSION,
             boot_id: self.facts.as_ref()?.boot_id.clone(),
             kernel_log: self.kernel_log.position(self.oom_cases.oldest_record()),
+            kubelet_log: self.kubelet_log.position.clone(),
             findings: self.findings.clone(),
             counters: self.counters.clone(),
             counted: self.counted.clone(),
             baselines: self.ledger.baselines().clone(),
             vmstat: self.vmstat.clone(),
+            deaths: self.deaths.durable.clone(),
         })
     }
 
@@ -143,12 +169,14 @@ impl Core {
         self.inventory.set_facts(&facts);
         if let Some(checkpoint) = self.restored.take().filter(|checkpoint| checkpoint.fits(&facts.boot_id)) {
             self.kernel_log.resume(checkpoint.kernel_log);
+            self.kubelet_log.position = checkpoint.kubelet_log;
             self.findings = checkpoint.findings;
             self.counters = checkpoint.counters;
             self.counters.create_zeros();
             self.counted = checkpoint.counted;
             self.ledger = KillLedger::restore(checkpoint.baselines);
             self.vmstat = checkpoint.vmstat;
+            self.deaths.durable = checkpoint.deaths;
         }
         self.facts = Some(facts);
     }
@@ -161,6 +189,10 @@ impl Core {
         self.counters.malformed_records += u64::from(read.malformed);
         for news in read.news {
             self.oom_news(news, at);
+        }
+        for (reported, text) in read.problems {
+            let happened = reported.at.boot.map_or(at, |boot| at.at_boot_time(boot));
+            self.problem(&reported.problem, &text, happened);
         }
     }
 
@@ -219,13 +251,17 @@ impl Core {
         match update {
             PodUpdate::Listed(list) => {
                 self.health.record(SourceName::Pods, at);
-                let present: Vec<_> = list.pods.iter().filter_map(|pod| self.inventory.pod_told(at.boot, pod)).collect();
-                self.inventory.pods_listed(at.boot, &present);
+                let present: Vec<_> = list.pods.iter().filter_map(|pod| self.pod(pod, at)).collect();
+                for (uid, key) in self.inventory.pods_listed(at.boot, &present) {
+                    self.pod_gone(&uid, &key, at.boot);
+                }
+                self.deaths.durable.watching_since.get_or_insert(at.wall);
             }
             PodUpdate::Changed { pod, deleted } => {
                 self.health.record(SourceName::Pods, at);
-                if let Some(uid) = self.inventory.pod_told(at.boot, pod).filter(|_| *deleted) {
+                if let Some(uid) = self.pod(pod, at).filter(|_| *deleted) {
                     self.inventory.pod_deleted(at.boot, &uid);
+                    self.pod_gone(&uid, pod_key(pod), at.boot);
                 }
             }
             PodUpdate::Directory { namespace, name, uid, containers } => {
@@ -235,12 +271,46 @@ impl Core {
         }
     }
 
+    fn pod(&mut self, pod: &PodRecord, at: Moment) -> Option<PodUid> {
+        let uid = self.inventory.pod_told(at.boot, pod)?;
+        self.name_kills(pod);
+        self.watch_deaths(pod, &uid, at);
+        self.watch_waiting(pod, &uid, at);
+        if pod.containers.iter().any(|container| matches!(container.state, Some(ContainerState::Running { .. }))) {
+            self.resolve_not_starting(&uid, at.boot);
+        }
+        self.counters.create_container_zeros(pod, &self.inventory.subject(Some(&uid), None));
+        Some(uid)
+    }
+
+    /// Kills told before their container had a name are told again with it.
+    fn name_kills(&mut self, pod: &PodRecord) {
+        if self.oom_cases.is_empty() {
+            return;
+        }
+        let ids = pod.containers.iter().filter_map(|container| container.container_id.as_deref());
+        for id in ids.filter_map(ContainerId::parse_status) {
+            let news = self.oom_cases.container_changed(&id, &self.inventory);
+            self.tell(news);
+        }
+    }
+
+    fn problem(&mut self, problem: &KernelProblem, text: &str, at: Moment) {
+        match problem {
+            KernelProblem::Segfault(fault) => self.note_fault(fault.comm.as_deref(), fault.pid, true, text, at),
+            KernelProblem::Trap(trap) => self.note_fault(trap.comm.as_deref(), trap.pid, false, text, at),
+            _ => {}
+        }
+    }
+
     fn advance(&mut self, now: Moment) {
         for news in self.kernel_log.advance(now.boot) {
             self.oom_news(news, now);
         }
         let news = self.oom_cases.advance(now.boot, &self.inventory, &self.ledger);
         self.tell(news);
+        self.advance_kubelet(now.boot);
+        self.advance_deaths(now.boot);
         if now.boot < self.housekeeping {
             return;
         }

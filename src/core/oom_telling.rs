@@ -3,11 +3,13 @@
 use super::{ContainerKey, Core, Effect, REMEMBERED_KILLS};
 use crate::{
     diagnosis::{
+        death::KillNote,
         kill_ledger::CountedKill,
         oom::{OomExplanation, place_name},
         oom_cases::{News, Told},
     },
     findings::{Change, Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Subject, Topic},
+    inventory::Belonging,
     model::{Attribution, Blame, BootId, Cause, Confidence, Moment, Scope},
 };
 
@@ -23,6 +25,7 @@ impl Core {
                 News::Tell(told) => self.tell_kill(&told, None),
                 News::Retell { was, now } => self.tell_kill(&now, Some(&was)),
                 News::Complete(told) => self.count_kill(&told),
+                News::Logged { pod, at, lines } => self.counters.kills_both_saw += self.ledger.logged(&pod, at, lines),
                 News::Foreign => self.counters.foreign_oom_kills += 1,
                 News::Look(container) => {
                     let cgroup = self.inventory.container(&container).and_then(|container| container.cgroup.clone());
@@ -35,14 +38,50 @@ impl Core {
     fn tell_kill(&mut self, told: &Told, was: Option<&Told>) {
         let topic = topic(&told.explanation, told);
         let id = OccurrenceId(told.position.clone());
+        if was.is_none() {
+            self.inherit(&id, told);
+        }
+        if self.inherited.get(&told.position).is_some_and(|earlier| !self.says_more(told, &topic, earlier)) {
+            return;
+        }
         if let Some(old) = was.map(|was| self::topic(&was.explanation, was)).filter(|old| *old != topic) {
             self.findings.retract(&old, &id);
         }
-        if was.is_none() {
-            self.note_in_ledger(told);
-        }
+        self.remember_kill(told, &topic);
         let finding = self.finding_of(told);
         self.record(Occurrence { topic, id, at: told.at.boot, weight: 1, finding });
+    }
+
+    /// The container's end, when its status tells it, is held against the kill.
+    fn remember_kill(&mut self, told: &Told, topic: &Topic) {
+        if let Some(container) = &told.victim.container {
+            self.deaths.note_kill(KillNote {
+                container: container.clone(),
+                at: told.at.boot,
+                cause: told.explanation.cause,
+                ends_container: told.victim.role.ends_container(),
+                topic: topic.clone(),
+            });
+        }
+    }
+
+    /// Takes over how the run before a restart told this kill, if it did.
+    fn inherit(&mut self, id: &OccurrenceId, told: &Told) {
+        let Some((topic, finding)) = self.findings.telling_of(id) else { return };
+        let earlier = Inherited {
+            topic: topic.clone(),
+            cause: finding.cause,
+            scope: finding.scope,
+            subject: finding.subjects.first().cloned(),
+            kernel_lines: kernel_lines(&finding.evidence),
+        };
+        self.inherited.insert(told.position.clone(), earlier);
+    }
+
+    /// Whether the kernel has said more of a kill since the run before told it. Else that telling
+    /// stands: it knew what the container was like before, and whether it ended.
+    fn says_more(&self, told: &Told, topic: &Topic, earlier: &Inherited) -> bool {
+        *topic == earlier.topic && kernel_lines(&told.explanation.evidence) > earlier.kernel_lines
     }
 
     /// Records an occurrence and says what it changed.
@@ -58,14 +97,9 @@ impl Core {
         self.effects.push(Effect::Save);
     }
 
-    fn note_in_ledger(&mut self, told: &Told) {
-        if let Some(pod) = &told.victim.pod {
-            self.counters.kills_both_saw += self.ledger.logged(pod, told.at.boot, told.lines);
-        }
-    }
-
     /// Counts a kill whose story is complete, once in this boot.
     fn count_kill(&mut self, told: &Told) {
+        let inherited = self.inherited.remove(&told.position);
         if self.counted.contains(&told.position) {
             return;
         }
@@ -75,9 +109,13 @@ impl Core {
         self.counted.push_back(told.position.clone());
         self.vmstat.explain(told.at.boot, told.lines);
         let explanation = &told.explanation;
-        self.counters.count_oom_kill(explanation.cause, explanation.scope);
-        match (&explanation.subject, &told.victim.service) {
-            (Some(subject), _) => self.counters.count_workload_kill(subject, explanation.cause),
+        let (cause, scope, subject) = match &inherited {
+            Some(earlier) => (earlier.cause, earlier.scope, &earlier.subject),
+            None => (explanation.cause, explanation.scope, &explanation.subject),
+        };
+        self.counters.count_oom_kill(cause, scope);
+        match (subject, &told.victim.service) {
+            (Some(subject), _) => self.counters.count_workload_kill(subject, cause),
             (None, _) if told.victim.is_unplaced() => *self.counters.unattributed.entry("no_cgroup".into()).or_default() += 1,
             (None, service) => self.counters.count_host_kill(service.as_ref().map(|service| service.0.as_ref())),
         }
@@ -111,6 +149,10 @@ impl Core {
 
     /// Tells kills that only the counter of a cgroup saw: the kernel's lines were lost, suppressed or unreadable.
     pub(super) fn tell_counted(&mut self, kill: &CountedKill, now: Moment) {
+        if self.inventory.belonging(&kill.pod) == Belonging::Unknown {
+            self.counters.foreign_oom_kills += 1;
+            return;
+        }
         self.counters.kills_only_counter += kill.kills;
         let at = now.at_boot_time(kill.at);
         let subject = self.inventory.subject(Some(&kill.pod), kill.container.as_ref());
@@ -133,9 +175,9 @@ impl Core {
             first_seen: at.wall,
             last_seen: at.wall,
             summary: format!(
-                "In {}, the kernel's OOM killer took {} process(es), because {whose}. Only the cgroup's counter tells: the kernel log has no line of it.",
+                "In {}, the kernel's OOM killer took {}, because {whose}. Only the cgroup's counter tells: the kernel log has no line of it.",
                 place_name(&subject),
-                kill.kills
+                processes(kill.kills)
             ),
             subjects: vec![subject.clone()],
             evidence: vec![Evidence {
@@ -158,13 +200,34 @@ impl Core {
         self.counters.count_oom_kill(cause, scope);
         self.counters.count_workload_kill(&subject, cause);
         self.vmstat.explain(kill.at, kill.kills);
-        let topic = Topic(format!("{cause}|{}|counter", kill.pod));
+        let topic = Topic(format!("{cause}|{}", subject_key(&subject)));
+        if let Some(container) = &kill.container {
+            self.deaths.note_kill(KillNote { container: container.clone(), at: kill.at, cause, ends_container: None, topic: topic.clone() });
+        }
         self.record(Occurrence { topic, id: OccurrenceId(kill.position.clone()), at: kill.at, weight: 1, finding });
     }
 
     pub(super) fn boot(&self) -> BootId {
         self.facts.as_ref().map_or_else(|| BootId(String::new()), |facts| facts.boot_id.clone())
     }
+}
+
+/// How an earlier run of this boot told a kill whose record is read again.
+#[derive(Debug)]
+pub(super) struct Inherited {
+    topic: Topic,
+    cause: Cause,
+    scope: Scope,
+    subject: Option<Subject>,
+    kernel_lines: usize,
+}
+
+fn kernel_lines(evidence: &[Evidence]) -> usize {
+    evidence.iter().filter(|evidence| evidence.source == EvidenceSource::KernelLog).count()
+}
+
+fn processes(count: u64) -> String {
+    if count == 1 { "a process".into() } else { format!("{count} processes") }
 }
 
 /// One condition: the same cause for the same container, or for the node.
@@ -216,6 +279,29 @@ impl super::Counters {
             Some((_, _, count)) => *count += 1,
             None => self.oom_kills.push((cause, scope, 1)),
         }
+    }
+
+    /// Creates what a pod's containers are most likely to be counted under, at zero.
+    pub(super) fn create_container_zeros(&mut self, pod: &crate::signal::PodRecord, subject: &Subject) {
+        const LIKELY: [Cause; 2] = [Cause::AppError, Cause::OomContainerLimit];
+        for container in &pod.containers {
+            let key = ContainerKey { container: container.name.clone(), ..ContainerKey::of(subject) };
+            if self.terminations.contains_key(&key) || self.terminations.len() >= MAX_SERIES {
+                continue;
+            }
+            let zeros = LIKELY.map(|cause| (cause, 0));
+            self.terminations.insert(key.clone(), zeros.into());
+            self.workload_oom_kills.entry(key).or_default().entry(Cause::OomContainerLimit).or_default();
+        }
+    }
+
+    /// Counts the end of a container instance.
+    pub(super) fn count_termination(&mut self, key: ContainerKey, cause: Cause) {
+        if !self.terminations.contains_key(&key) && self.terminations.len() >= MAX_SERIES {
+            self.series_overflow += 1;
+            return;
+        }
+        *self.terminations.entry(key).or_default().entry(cause).or_default() += 1;
     }
 
     fn count_workload_kill(&mut self, subject: &Subject, cause: Cause) {

@@ -30,11 +30,12 @@ struct Bench {
     seq: u64,
     told: Vec<(Change, Finding)>,
     looks: Vec<String>,
+    logs: Vec<(String, u32)>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let mut bench = Self { core: Core::new(), seq: 100, told: vec![], looks: vec![] };
+        let mut bench = Self { core: Core::new(), seq: 100, told: vec![], looks: vec![], logs: vec![] };
         bench.start(0.0);
         bench
     }
@@ -58,6 +59,7 @@ impl Bench {
             match effect {
                 Effect::Finding { change, finding } => self.told.push((change, *finding)),
                 Effect::Look { cgroup } => self.looks.push(cgroup),
+                Effect::ReadLog { container, attempt, .. } => self.logs.push((container, attempt)),
                 Effect::Save => {}
             }
         }
@@ -171,6 +173,34 @@ fn a_group_kill_is_one_event_with_several_victims() {
     let finding = bench.only();
     assert_eq!((finding.cause, finding.count, bench.kills(Cause::OomContainerLimit)), (Cause::OomContainerLimit, 1, 1));
     assert!(finding.summary.contains("all 2 processes"), "{}", finding.summary);
+}
+
+#[test]
+fn every_process_of_a_group_settles_the_counter() {
+    let mut bench = Bench::new();
+    bench.sample(1.0, POD, 20, Some(64), 0);
+    bench.dump(3.0, &path("a"), &path("a"), "worker", 18);
+    bench.record(3.0, 6, &format!("Tasks in {} are going to be killed due to memory.oom.group set", path("a")));
+    for (pid, comm) in [(17, "app"), (18, "worker")] {
+        bench.record(3.0, 3, &format!("Memory cgroup out of memory: Killed process {pid} ({comm}) total-vm:9kB, anon-rss:6kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:1kB oom_score_adj:0"));
+    }
+    bench.sample(3.1, POD, 1, Some(64), 3);
+    bench.say(60.0, Body::Tick);
+    assert_eq!(bench.only().count, 1, "no second finding about what the counter tells, too");
+    assert_eq!(bench.core.snapshot().counters.kills_both_saw, 3);
+}
+
+#[test]
+fn figures_read_after_a_kill_do_not_explain_it() {
+    let mut bench = Bench::new();
+    bench.sample(1.0, &path("a"), 40, Some(64), 0);
+    bench.processes(1.5, &path("a"), &[(17, 1, "app")]);
+    bench.dump(3.0, &path("a"), &path("a"), "app", 17);
+    let before = bench.only();
+    bench.sample(3.2, &path("a"), 1, Some(64), 1);
+    bench.processes(3.2, &path("a"), &[]);
+    assert_eq!(bench.only(), before);
+    assert!(before.evidence.iter().any(|evidence| evidence.what.contains("1 MiB resident (VmRSS) of 40 MiB")), "{:#?}", before.evidence);
 }
 
 #[test]
@@ -327,6 +357,202 @@ fn memory_that_a_restart_does_not_free_is_named() {
     assert!(finding.summary.contains("A restart of the container does not help"), "{}", finding.summary);
 }
 
+/// A pod whose container `app` is at `attempt`, as the API server shows it.
+fn pod(attempt: u32, state: crate::signal::ContainerState, last: Option<TerminatedState>) -> PodRecord {
+    PodRecord {
+        uid: UID.into(),
+        namespace: "shop".into(),
+        name: "web-1".into(),
+        created: Some(moment(2.0).wall),
+        owner: Some(crate::signal::Owner { kind: "ReplicaSet".into(), name: "web-77".into() }),
+        template_hash: Some("77".into()),
+        containers: vec![crate::signal::ContainerRecord {
+            name: "app".into(),
+            container_id: Some(format!("containerd://{}", id("a"))),
+            restart_count: Some(attempt),
+            state: Some(state),
+            last,
+            ..Default::default()
+        }],
+        ..PodRecord::default()
+    }
+}
+
+fn ended(exit_code: i32, reason: &str, second: f64) -> TerminatedState {
+    TerminatedState {
+        exit_code,
+        reason: Some(reason.into()),
+        started: Some(moment(second - 2.0).wall),
+        finished: Some(moment(second).wall),
+        container_id: Some(format!("containerd://{}", id("a"))),
+        message: None,
+    }
+}
+
+impl Bench {
+    fn watching(second: f64) -> Self {
+        let mut bench = Self::new();
+        let report = crate::signal::SourceReport { source: SourceName::KernelLog, state: crate::signal::SourceState::Up, detail: "test".into() };
+        bench.say(second, Body::Source(report));
+        bench.say(second, Body::Pods(PodUpdate::Listed(crate::signal::PodSnapshot::default())));
+        bench
+    }
+
+    fn pod(&mut self, second: f64, pod: PodRecord) {
+        self.say(second, Body::Pods(PodUpdate::Changed { pod: Box::new(pod), deleted: false }));
+    }
+
+    fn terminations(&self, cause: Cause) -> u64 {
+        self.core.snapshot().counters.terminations.values().filter_map(|causes| causes.get(&cause)).sum()
+    }
+}
+
+use crate::signal::{ContainerState, TerminatedState};
+
+#[test]
+fn an_exit_is_told_once_with_its_workload_and_its_log_is_read() {
+    let mut bench = Bench::watching(1.0);
+    for second in [10.0, 10.5] {
+        bench.pod(second, pod(0, ContainerState::Terminated(ended(3, "Error", 10.0)), None));
+    }
+    assert_eq!(bench.logs, [("app".to_owned(), 0)]);
+    bench.say(14.0, Body::Tick);
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.count, finding.attribution), (Cause::AppError, 1, Attribution::Runtime));
+    let subject = &finding.subjects[0];
+    assert_eq!((subject.workload_kind.as_deref(), subject.workload.as_deref(), subject.attempt), (Some("Deployment"), Some("web"), Some(0)));
+    assert!(finding.summary.starts_with("Container app of pod shop/web-1 ended itself with status 3"), "{}", finding.summary);
+    assert_eq!(bench.terminations(Cause::AppError), 1);
+    let workloads = bench.core.snapshot().workloads;
+    assert_eq!((workloads[0].pods, workloads[0].crashed_pods), (1, 1));
+}
+
+#[test]
+fn a_kernel_kill_that_kubernetes_calls_an_error_stays_an_oom_kill() {
+    let mut bench = Bench::watching(1.0);
+    bench.processes(8.0, &path("a"), &[(17, 1, "app")]);
+    bench.dump(9.8, &path("a"), &path("a"), "app", 17);
+    bench.pod(10.5, pod(0, ContainerState::Terminated(ended(137, "Error", 10.0)), None));
+    bench.say(30.0, Body::Tick);
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.count), (Cause::OomContainerLimit, 1));
+    assert_eq!(finding.subjects[0].container.as_deref(), Some("app"));
+    let contradiction = finding.evidence.iter().find(|evidence| !evidence.supports).expect("said");
+    assert!(contradiction.what.contains("not OOMKilled"), "{}", contradiction.what);
+    assert_eq!(bench.terminations(Cause::OomContainerLimit), 1);
+}
+
+#[test]
+fn oom_killed_without_a_kill_is_contradicted_and_with_a_gap_it_is_left_open() {
+    for (lost, cause) in [(false, Cause::Killed), (true, Cause::OomContainerLimit)] {
+        let mut bench = Bench::watching(1.0);
+        bench.record(9.0, 6, "eth0: link becomes ready");
+        bench.seq += if lost { 40 } else { 0 };
+        bench.record(9.5, 6, "eth0: link is still there");
+        bench.pod(10.5, pod(0, ContainerState::Terminated(ended(137, "OOMKilled", 10.0)), None));
+        bench.say(20.0, Body::Tick);
+        let finding = bench.only();
+        assert_eq!(finding.cause, cause);
+        if lost {
+            assert_eq!(finding.confidence, Confidence::Possible);
+            assert!(finding.not_found[0].contains("records of it were lost"), "{:?}", finding.not_found);
+        } else {
+            assert!(finding.evidence[0].what.contains("the kernel killed nothing in this instance"), "{:?}", finding.evidence);
+        }
+    }
+}
+
+#[test]
+fn a_stop_hours_after_a_childs_kill_is_not_an_oom_kill() {
+    let mut bench = Bench::watching(1.0);
+    bench.processes(2.0, &path("a"), &[(17, 1, "app"), (18, 7, "worker")]);
+    bench.dump(3.0, &path("a"), &path("a"), "worker", 18);
+    bench.processes(3.5, &path("a"), &[(17, 1, "app")]);
+    bench.pod(3000.5, pod(0, ContainerState::Terminated(ended(143, "OOMKilled", 3000.0)), None));
+    bench.say(3010.0, Body::Tick);
+    let findings = bench.core.snapshot().findings;
+    let own = findings.iter().find(|finding| finding.cause == Cause::Killed).expect("its own finding");
+    assert!(own.summary.contains("not for lack of memory"), "{}", own.summary);
+    let child = findings.iter().find(|finding| finding.cause == Cause::OomChildProcess).expect("the child's");
+    assert_eq!(own.related, [child.id.clone()]);
+}
+
+#[test]
+fn a_loop_is_one_finding_that_counts_and_tells_its_pace() {
+    let mut bench = Bench::watching(1.0);
+    for attempt in 0..4u32 {
+        let second = 10.0 + f64::from(attempt) * 20.0;
+        let waiting = crate::signal::WaitingState {
+            reason: Some("CrashLoopBackOff".into()),
+            message: Some("back-off 40s restarting failed container=app pod=web-1_shop(uid)".into()),
+        };
+        let mut shown = pod(attempt, ContainerState::Waiting(waiting), Some(ended(1, "Error", second)));
+        let own = format!("containerd://{}", id(["a", "b", "c", "d"][attempt as usize]));
+        shown.containers[0].container_id = Some(own.clone());
+        shown.containers[0].last.as_mut().expect("last").container_id = Some(own);
+        bench.pod(second + 0.5, shown.clone());
+        bench.say(second + 5.0, Body::Tick);
+        bench.pod(second + 6.0, shown);
+    }
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.count), (Cause::AppError, 4));
+    let crash_loop = finding.crash_loop.expect("a loop");
+    assert_eq!((crash_loop.deaths, crash_loop.attempt, crash_loop.interval_seconds), (4, Some(3), Some(20)));
+    assert_eq!(crash_loop.back_off_seconds, Some(40));
+    assert_eq!(bench.core.snapshot().workloads[0].crash_looping, 1);
+}
+
+#[test]
+fn what_a_program_said_last_refines_its_exit() {
+    let mut bench = Bench::watching(1.0);
+    bench.pod(10.5, pod(0, ContainerState::Terminated(ended(1, "Error", 10.0)), None));
+    let uid = crate::model::PodUid::parse(UID).expect("uid");
+    let lines = vec!["2026-11-23T10:00:10Z stderr P exec /bin/app: exec format error".to_owned()];
+    bench.say(10.6, Body::ContainerLog(crate::signal::ContainerLogTail { pod: uid, container: "app".into(), attempt: 0, lines }));
+    bench.say(14.0, Body::Tick);
+    assert_eq!(bench.only().cause, Cause::ExecFormat);
+    assert!(!serde_json::to_string(&bench.only()).expect("json").contains("/bin/app"), "the text itself stays inside");
+}
+
+#[test]
+fn an_abort_of_the_first_process_looks_like_a_segfault_until_the_kernel_is_asked() {
+    let mut bench = Bench::watching(1.0);
+    bench.record(9.9, 6, "traps: app[16273] general protection fault ip:401289 sp:7ffe00 error:0 in app[401000+93000]");
+    bench.pod(10.5, pod(0, ContainerState::Terminated(ended(139, "Error", 10.0)), None));
+    bench.say(14.0, Body::Tick);
+    assert_eq!(bench.only().cause, Cause::Aborted);
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_told_until_it_can() {
+    let mut bench = Bench::watching(1.0);
+    let waits = |reason: &str| crate::signal::WaitingState { reason: Some(reason.into()), message: Some("registry.example/x: not found".into()) };
+    for (second, reason) in [(10.0, "ErrImagePull"), (11.0, "ImagePullBackOff"), (12.0, "ImagePullBackOff"), (20.0, "ErrImagePull")] {
+        let mut waiting = pod(0, ContainerState::Waiting(waits(reason)), None);
+        waiting.containers[0].container_id = None;
+        bench.pod(second, waiting);
+    }
+    assert_eq!((bench.only().cause, bench.only().count, bench.only().blame), (Cause::ImagePull, 2, Blame::Workload));
+    bench.pod(30.0, pod(0, ContainerState::Running { started: Some(moment(30.0).wall) }, None));
+    assert_eq!(bench.only().state, crate::findings::FindingState::Resolved);
+}
+
+#[test]
+fn a_deleted_pod_that_stops_in_time_is_no_crash() {
+    let mut bench = Bench::watching(1.0);
+    for (exit_code, crash) in [(143, false), (137, true)] {
+        let mut stopped = pod(0, ContainerState::Terminated(ended(exit_code, "Error", 40.0)), None);
+        stopped.uid = format!("{exit_code}{}", &UID[3..]);
+        stopped.deletion = Some(moment(40.0).wall);
+        stopped.grace_seconds = Some(30);
+        bench.pod(40.5, stopped);
+        bench.say(50.0, Body::Tick);
+        let told = bench.core.snapshot().findings.iter().any(|finding| finding.cause == Cause::SlowShutdown);
+        assert_eq!(told, crash, "exit code {exit_code}");
+    }
+    assert_eq!(bench.terminations(Cause::Stopped), 1);
+}
+
 /// Twelve kills, group kills among them, cut at every record: a restart there changes no total.
 #[test]
 fn a_restart_at_any_record_loses_and_repeats_nothing() {
@@ -371,7 +597,7 @@ fn recorded_storm() -> Vec<Signal> {
 /// Findings and counters after all signals, with a crash after `cut` of them: the ring still holds everything.
 fn totals(signals: &[Signal], cut: Option<usize>) -> (Vec<(String, u64)>, u64) {
     let start = |core: Core| {
-        let mut bench = Bench { core, seq: 0, told: vec![], looks: vec![] };
+        let mut bench = Bench { core, seq: 0, told: vec![], looks: vec![], logs: vec![] };
         bench.start(0.5);
         bench
     };

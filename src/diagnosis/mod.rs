@@ -3,9 +3,12 @@
 //! Flows in: what the parsers understood and who is who. Flows out: explanations that become
 //! findings. Evidence before statistics; a kill that cannot be placed is told as such.
 
+pub mod crash_loop;
+pub mod death;
 pub mod exit;
 pub mod kill_ledger;
 pub mod oom;
 pub mod oom_cases;
 pub mod termination;
 pub mod vmstat;
+pub mod waiting;

@@ -7,11 +7,11 @@
 
 use super::{
     kill_ledger::{CountedKill, KillLedger},
-    oom::{OomExplanation, Role, Victim},
+    oom::{LastSeen, OomExplanation, Role, Victim},
 };
 use crate::{
     inventory::{Belonging, Inventory},
-    model::{BootTime, Cause, ContainerId, Moment},
+    model::{BootTime, ContainerId, Moment, PodUid},
     parse::oom::{OomEvent, OomOutcome, Position},
 };
 
@@ -42,8 +42,12 @@ struct Case {
     killed: Moment,
     read: BootTime,
     victim: Victim,
+    /// The container as it was before the kill, kept because fresh figures replace it.
+    seen: Option<LastSeen>,
     stage: Stage,
     told: Option<Told>,
+    /// Kill lines already told to the ledger.
+    noted: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +87,15 @@ pub enum News {
     },
     /// Its story is complete: it may be counted.
     Complete(Box<Told>),
+    /// The log tells this many more killed processes of this pod: to be held against its counter.
+    Logged {
+        /// The pod.
+        pod: PodUid,
+        /// When they were killed.
+        at: BootTime,
+        /// How many.
+        lines: u64,
+    },
     /// It was another kubelet's.
     Foreign,
     /// Fresh figures of this container would help.
@@ -98,8 +111,10 @@ impl OomCases {
         if self.cases.len() >= MAX_CASES {
             news.extend(self.cases.remove(0).finish(inventory));
         }
-        let mut case = Case { event, killed, read: read.boot, victim, stage: Stage::Young, told: None };
+        let mut case = Case { event, killed, read: read.boot, victim, seen: None, stage: Stage::Young, told: None, noted: 0 };
+        case.look_back(inventory);
         case.stage = case.first_stage(inventory);
+        news.extend(case.note());
         if case.stage == Stage::Young {
             news.extend(case.tell(inventory));
         }
@@ -161,7 +176,7 @@ impl OomCases {
 impl Case {
     fn first_stage(&self, inventory: &Inventory) -> Stage {
         let until = |micros| Stage::Waiting(BootTime(self.read.0.saturating_add(micros)));
-        if self.victim.pod.as_ref().is_some_and(|pod| inventory.belonging(pod) == Belonging::Unknown) {
+        if self.is_foreign(inventory) {
             return until(FOREIGN_WAIT_MICROS);
         }
         match self.victim.role {
@@ -178,21 +193,23 @@ impl Case {
         }
     }
 
-    fn advance(&mut self, now: BootTime, inventory: &Inventory, ledger: &KillLedger) -> Option<News> {
-        let Stage::Waiting(until) = self.stage else { return None };
+    fn advance(&mut self, now: BootTime, inventory: &Inventory, ledger: &KillLedger) -> Vec<News> {
+        let Stage::Waiting(until) = self.stage else { return Vec::new() };
         if self.victim.is_unplaced() {
             self.place_by_counter(ledger);
         }
-        let foreign = self.victim.pod.as_ref().is_some_and(|pod| inventory.belonging(pod) == Belonging::Unknown);
+        let foreign = self.is_foreign(inventory);
         let settled = match (foreign, self.victim.is_unplaced(), self.victim.role) {
             (false, false, Role::Child) | (true, ..) | (_, true, _) => now >= until,
             (false, false, _) => true,
         };
         if !settled {
-            return None;
+            return Vec::new();
         }
         self.stage = Stage::Young;
-        if foreign { Some(News::Foreign) } else { self.tell(inventory) }
+        let noted = self.note();
+        let told = if foreign { Some(News::Foreign) } else { self.tell(inventory) };
+        noted.into_iter().chain(told).collect()
     }
 
     fn place_by_counter(&mut self, ledger: &KillLedger) {
@@ -206,23 +223,42 @@ impl Case {
         if !victim.is_unplaced() {
             self.victim = victim;
         }
-        match (self.stage, &self.told) {
-            (Stage::Young, Some(_)) => self.tell(inventory).into_iter().collect(),
-            // A container that ended, or a group that was killed whole, needs no more waiting.
-            (Stage::Waiting(_), _) if self.victim.role != Role::Child => {
-                self.stage = self.first_stage(inventory);
-                if self.stage == Stage::Young { self.tell(inventory).into_iter().collect() } else { Vec::new() }
-            }
-            _ => Vec::new(),
+        let noted = self.note();
+        // A container that ended, or a group that was killed whole, needs no more waiting.
+        if matches!(self.stage, Stage::Waiting(_)) && self.victim.role != Role::Child {
+            self.stage = self.first_stage(inventory);
         }
+        let foreign = self.stage == Stage::Young && self.told.is_none() && self.is_foreign(inventory);
+        let told = if self.stage == Stage::Young && !foreign { self.tell(inventory) } else { None };
+        noted.into_iter().chain(told).collect()
+    }
+
+    /// Tells the ledger what the log says about a pod whose cgroup the kernel names.
+    fn note(&mut self) -> Option<News> {
+        let more = kill_lines(&self.event).saturating_sub(self.noted);
+        let pod = self.victim.pod.clone().filter(|_| more > 0)?;
+        self.noted += more;
+        Some(News::Logged { pod, at: self.killed.boot, lines: more })
+    }
+
+    fn is_foreign(&self, inventory: &Inventory) -> bool {
+        self.victim.pod.as_ref().is_some_and(|pod| inventory.belonging(pod) == Belonging::Unknown)
+    }
+
+    /// Remembers the container as it was, once it is known which one.
+    fn look_back(&mut self, inventory: &Inventory) {
+        let instance = || self.victim.container.as_ref().and_then(|id| inventory.container(id));
+        self.seen = self.seen.take().or_else(|| instance().map(|instance| LastSeen::before(instance, self.killed.boot)));
     }
 
     fn tell(&mut self, inventory: &Inventory) -> Option<News> {
+        self.look_back(inventory);
+        let seen = self.seen.clone().unwrap_or_default();
         let told = Told {
             position: self.position(),
             at: self.killed,
             victim: self.victim.clone(),
-            explanation: OomExplanation::of(&self.event, &self.victim, inventory, self.killed),
+            explanation: OomExplanation::of(&self.event, &self.victim, &seen, inventory, self.killed),
             lines: kill_lines(&self.event),
         };
         match self.told.replace(told.clone()) {
@@ -252,19 +288,4 @@ fn kill_lines(event: &OomEvent) -> u64 {
     let first = u64::from(event.outcome == OomOutcome::Killed);
     let group = event.group.as_ref().map_or(0, |group| u64::try_from(group.members.len()).unwrap_or(0) + u64::from(group.unlisted));
     first + group
-}
-
-/// Whether a cause is one that a kill by the kernel has.
-pub fn is_kernel_oom(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::OomContainerLimit
-            | Cause::OomPodLimit
-            | Cause::OomNodeAllocatable
-            | Cause::OomNode
-            | Cause::OomHostService
-            | Cause::OomChildProcess
-            | Cause::OomManual
-            | Cause::OomUnattributed
-    )
 }

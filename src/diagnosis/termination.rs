@@ -40,6 +40,17 @@ pub enum SlotList {
     Ephemeral,
 }
 
+impl SlotList {
+    /// The list in which a kind of container is told.
+    pub const fn of(kind: ContainerKind) -> Self {
+        match kind {
+            ContainerKind::Init | ContainerKind::Sidecar => Self::Init,
+            ContainerKind::App => Self::App,
+            ContainerKind::Ephemeral => Self::Ephemeral,
+        }
+    }
+}
+
 /// What is accounted for of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
@@ -65,6 +76,9 @@ pub struct Termination {
     pub state: TerminatedState,
     /// Whether it ended before the agent looked: it is explained, but not counted.
     pub earlier: bool,
+    /// Ends just before this one that no record describes: the kubelet tells only the latest status,
+    /// and the first restart follows at once.
+    pub unobserved_before: u64,
 }
 
 /// What one look at a pod brought.
@@ -76,6 +90,18 @@ pub struct Seen {
     pub unobserved: u64,
     /// Containers whose attempt number went backwards.
     pub resets: u64,
+}
+
+impl Seen {
+    /// Adds the ends that are described, of `new` ones in all.
+    fn add(&mut self, mut told: Vec<Termination>, new: u64) {
+        let unobserved = new.saturating_sub(u64::try_from(told.len()).unwrap_or(0));
+        if let Some(first) = told.first_mut() {
+            first.unobserved_before = unobserved;
+        }
+        self.unobserved += unobserved;
+        self.terminations.extend(told);
+    }
 }
 
 /// Follows the attempts of every container of the node.
@@ -121,14 +147,15 @@ impl Terminations {
             self.first_look(slot, container, new_pod, highest, records, seen);
             return;
         };
+        if is_late(mark, container) {
+            return;
+        }
         if is_reset(mark, container, restart_count) {
             seen.resets += 1;
             mark.ended = i64::from(restart_count) - 1;
         }
         let new = u64::try_from(highest - mark.ended).unwrap_or(0);
-        let told = tell(&slot, container.kind, records, mark.ended, false);
-        seen.unobserved += new.saturating_sub(u64::try_from(told.len()).unwrap_or(0));
-        seen.terminations.extend(told);
+        seen.add(tell(&slot, container.kind, records, mark.ended, false), new);
         mark.ended = mark.ended.max(highest);
         mark.note(container);
     }
@@ -146,9 +173,7 @@ impl Terminations {
             self.marks.pop_first();
         }
         if new_pod {
-            let told = tell(&slot, container.kind, records, -1, false);
-            seen.unobserved += u64::try_from(highest + 1).unwrap_or(0).saturating_sub(u64::try_from(told.len()).unwrap_or(0));
-            seen.terminations.extend(told);
+            seen.add(tell(&slot, container.kind, records, -1, false), u64::try_from(highest + 1).unwrap_or(0));
         } else if is_down(container) {
             // A container that is down right now wants an explanation, though its end is not news.
             seen.terminations.extend(tell(&slot, container.kind, records, highest - 1, true));
@@ -170,13 +195,9 @@ impl Mark {
 }
 
 impl Slot {
-    fn of(pod: &PodRecord, container: &ContainerRecord) -> Self {
-        let list = match container.kind {
-            ContainerKind::Init | ContainerKind::Sidecar => SlotList::Init,
-            ContainerKind::App => SlotList::App,
-            ContainerKind::Ephemeral => SlotList::Ephemeral,
-        };
-        Self { pod: pod_key(pod).to_owned(), list, container: container.name.clone() }
+    /// The slot of a pod's container.
+    pub fn of(pod: &PodRecord, container: &ContainerRecord) -> Self {
+        Self { pod: pod_key(pod).to_owned(), list: SlotList::of(container.kind), container: container.name.clone() }
     }
 }
 
@@ -209,7 +230,7 @@ fn highest_ended(restart_count: u32, records: &[(i64, TerminatedState)]) -> i64 
 
 fn tell(slot: &Slot, kind: ContainerKind, records: Vec<(i64, TerminatedState)>, after: i64, earlier: bool) -> Vec<Termination> {
     let new = records.into_iter().filter(|(attempt, _)| *attempt > after);
-    new.filter_map(|(attempt, state)| Some(Termination { slot: slot.clone(), kind, attempt: u32::try_from(attempt).ok()?, state, earlier }))
+    new.filter_map(|(attempt, state)| Some(Termination { slot: slot.clone(), kind, attempt: u32::try_from(attempt).ok()?, state, earlier, unobserved_before: 0 }))
         .collect()
 }
 
@@ -218,6 +239,12 @@ fn is_reset(mark: &Mark, container: &ContainerRecord, restart_count: u32) -> boo
     let other = container.container_id.is_some() && container.container_id != mark.id;
     let later = latest(container).is_some_and(|latest| mark.latest.is_none_or(|known| latest > known));
     other && later && i64::from(restart_count) < mark.ended
+}
+
+/// A status of an instance before the newest one, which arrived after it.
+fn is_late(mark: &Mark, container: &ContainerRecord) -> bool {
+    let other = container.container_id.is_some() && container.container_id != mark.id;
+    other && matches!((latest(container), mark.latest), (Some(latest), Some(known)) if latest < known)
 }
 
 /// The latest time that a status names.

@@ -13,6 +13,8 @@ pub(super) const fn source(source: EvidenceSource) -> &'static str {
         EvidenceSource::Process => "process",
         EvidenceSource::Node => "node",
         EvidenceSource::PodStatus => "pod status",
+        EvidenceSource::KubeletLog => "kubelet log",
+        EvidenceSource::ContainerLog => "container log",
     }
 }
 

@@ -77,6 +77,10 @@ pub enum EvidenceSource {
     Node,
     /// The pod's status.
     PodStatus,
+    /// The kubelet's log.
+    KubeletLog,
+    /// The class of a container's last log lines.
+    ContainerLog,
 }
 
 /// One observation that supports a cause or speaks against it.

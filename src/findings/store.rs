@@ -100,6 +100,12 @@ impl FindingStore {
         self.entries.get(topic).is_some_and(|entry| entry.seen.contains(id))
     }
 
+    /// The topic and finding that tell of a happening, if one does.
+    pub fn telling_of(&self, id: &OccurrenceId) -> Option<(&Topic, &Finding)> {
+        let telling = self.entries.iter().find(|(_, entry)| entry.seen.contains(id));
+        telling.map(|(topic, entry)| (topic, &entry.finding))
+    }
+
     /// The finding about a topic.
     pub fn get(&self, topic: &Topic) -> Option<&Finding> {
         self.entries.get(topic).map(|entry| &entry.finding)

@@ -24,8 +24,6 @@ pub struct ContainerInstance {
     pub sampled: BootTime,
     /// How its memory charge moved.
     pub history: MemoryHistory,
-    /// How the memory that its processes have resident moved.
-    pub resident: MemoryHistory,
     /// Its processes at the latest reading.
     pub processes: Vec<ProcessSample>,
     /// When they were read; `None` before the first reading.
@@ -57,7 +55,6 @@ impl ContainerInstance {
             sample: None,
             sampled: at,
             history: MemoryHistory::default(),
-            resident: MemoryHistory::default(),
             processes: Vec::new(),
             processes_read: None,
             init: None,
@@ -71,7 +68,6 @@ impl ContainerInstance {
             self.history.add(at, usage);
         }
         self.sampled = at;
-        self.gone = None;
         self.cgroup.get_or_insert_with(|| sample.path.clone());
         match &mut self.sample {
             Some(known) => complete(known, sample),
@@ -85,9 +81,6 @@ impl ContainerInstance {
         self.processes.sort_by_key(|process| std::cmp::Reverse(process.rss()));
         self.processes.truncate(MAX_PROCESSES);
         self.processes_read = Some(at);
-        if let Some(rss) = self.rss() {
-            self.resident.add(at, rss);
-        }
         if let Some(first) = first_process(&read.processes) {
             self.init = Some(first);
         }

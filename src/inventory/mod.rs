@@ -46,7 +46,6 @@ pub struct Inventory {
     containers: HashMap<ContainerId, ContainerInstance>,
     names: HashMap<ContainerId, ContainerName>,
     classes: HashMap<String, CgroupSample>,
-    pods_listed: bool,
     pods_named: bool,
 }
 
@@ -137,6 +136,13 @@ impl Inventory {
         Some(uid)
     }
 
+    /// Notes when a container instance ended, as its status says: surer than when its cgroup was missed.
+    pub fn container_ended(&mut self, id: &ContainerId, at: BootTime) {
+        if let Some(container) = self.containers.get_mut(id) {
+            container.gone = Some(container.gone.map_or(at, |gone| gone.min(at)));
+        }
+    }
+
     /// Takes in a pod known by its log directory.
     pub fn directory_seen(&mut self, namespace: &str, name: &str, uid: &PodUid, containers: &[(String, u32)]) {
         let pod = self.pod_entry(uid);
@@ -151,12 +157,16 @@ impl Inventory {
     }
 
     /// Notes that the API server has told all pods of this node.
-    pub fn pods_listed(&mut self, at: BootTime, present: &[PodUid]) {
-        self.pods_listed = true;
+    ///
+    /// Returns those that are newly gone, each with the key under which its containers are followed.
+    pub fn pods_listed(&mut self, at: BootTime, present: &[PodUid]) -> Vec<(PodUid, String)> {
         let present: std::collections::HashSet<_> = present.iter().collect();
-        for pod in self.pods.values_mut().filter(|pod| pod.workload.is_some() && !present.contains(&pod.uid)) {
-            pod.gone.get_or_insert(at);
-        }
+        let lost = self.pods.values_mut().filter(|pod| pod.workload.is_some() && pod.gone.is_none() && !present.contains(&pod.uid));
+        lost.map(|pod| {
+            pod.gone = Some(at);
+            (pod.uid.clone(), pod.uid.to_string())
+        })
+        .collect()
     }
 
     /// Notes the deletion of a pod.
@@ -178,6 +188,12 @@ impl Inventory {
     /// A pod by its uid.
     pub fn pod(&self, uid: &PodUid) -> Option<&Pod> {
         self.pods.get(uid)
+    }
+
+    /// The uid of the living pod with this name.
+    pub fn pod_named(&self, namespace: &str, name: &str) -> Option<PodUid> {
+        let named = |pod: &&Pod| pod.gone.is_none() && pod.namespace.as_deref() == Some(namespace) && pod.name.as_deref() == Some(name);
+        self.pods.values().find(named).map(|pod| pod.uid.clone())
     }
 
     /// Every pod.

@@ -99,9 +99,12 @@ impl CgroupPlace {
     /// container, even one whose id is shortened or that has none. The helper conmon is none.
     pub fn reaches_container(path: &str) -> bool {
         let path = Components::of(path);
-        if let Some(root) = path.names.iter().rposition(|name| is_pods_root(name)) {
-            let mut below = path.names.iter().skip(root).skip_while(|name| !looks_like_pod(name)).skip(1);
-            return below.next().is_some_and(|name| !name.contains("conmon"));
+        if path.pod_tokens().any(|at| matches!(path.below_pod(at), Self::Container { .. })) {
+            return true;
+        }
+        if let Some(root) = path.names.iter().position(|name| is_pods_root(name)) {
+            let is_container_in_pod = |pair: &[&str]| matches!(pair, [pod, child] if looks_like_pod(pod) && !child.contains("conmon"));
+            return path.names.get(root..).unwrap_or_default().windows(2).any(is_container_in_pod);
         }
         let in_folder = |pair: &[&str]| matches!(pair, ["docker" | "lxc" | "libpod_parent", _]);
         let is_scope = |name: &&str| {

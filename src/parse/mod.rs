@@ -4,6 +4,7 @@
 //! words of [`crate::model`]. Parsers know no I/O, no clock and no node; they never panic, and
 //! they say `None` where the text does not say.
 
+pub mod container_log;
 pub mod frame;
 pub mod kernel_problem;
 pub mod klog;

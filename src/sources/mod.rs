@@ -5,6 +5,7 @@
 //! [`SourceReport`](crate::signal::SourceReport), tries again, and never takes the agent down.
 
 pub mod cgroups;
+pub mod container_log;
 mod feed;
 #[cfg(feature = "journal")]
 mod journal;

@@ -38,19 +38,18 @@ impl Readers {
             return;
         }
         match &frame.origin {
-            Origin::Program { name, .. } => self.program_line(at, name, &frame.text, findings),
-            Origin::Kernel => self.kernel_line(at, raw, frame, findings),
-            Origin::Unknown => {
-                self.unsigned_line(at, raw, frame, findings);
+            Origin::Program { name, .. } => {
+                self.end_message(findings);
+                self.program_line(at, name, &frame.text, findings);
             }
+            Origin::Kernel => self.kernel_line(at, raw, frame, findings),
+            Origin::Unknown => self.unsigned_line(at, raw, frame, findings),
         }
     }
 
     /// The log is at its end.
     pub(super) fn finish(&mut self, findings: &mut Findings) {
-        if let Some((at, text)) = self.wrapped.flush() {
-            self.problem_message(at, &text, findings);
-        }
+        self.end_message(findings);
         let problems = self.problems.flush();
         self.take_problems(problems, findings);
         let news = self.oom.flush();
@@ -89,20 +88,30 @@ impl Readers {
     }
 
     fn kernel_line(&mut self, at: Position, raw: &str, frame: &Frame<'_>, findings: &mut Findings) {
-        let width = raw.trim_end_matches('\r').chars().count();
+        if is_dictionary(raw, frame) {
+            return;
+        }
         // rsyslog writes a line break inside a message as `#012`.
-        for text in frame.text.lines().flat_map(|text| text.split("#012")) {
-            let news = self.oom.push(at, text);
-            self.take_oom(news, findings);
-            if let Some((at, text)) = self.wrapped.push(at, frame, text, width) {
-                self.problem_message(at, &text, findings);
+        for text in frame.text.split('\n').flat_map(|text| text.split("#012")) {
+            if let Some((at, text)) = self.wrapped.push(at, frame, text, raw) {
+                self.message(at, &text, findings);
             }
         }
     }
 
-    fn problem_message(&mut self, at: Position, text: &str, findings: &mut Findings) {
+    /// Shows a message that is known to be whole.
+    fn message(&mut self, at: Position, text: &str, findings: &mut Findings) {
+        let news = self.oom.push(at, text);
+        self.take_oom(news, findings);
         let known = self.problems.push(at, text);
         self.take_problems(known, findings);
+    }
+
+    /// A line of somebody else follows: the kernel's last message is whole.
+    fn end_message(&mut self, findings: &mut Findings) {
+        if let Some((at, text)) = self.wrapped.flush() {
+            self.message(at, &text, findings);
+        }
     }
 
     fn take_problems(&mut self, known: Vec<Reported>, findings: &mut Findings) {
@@ -125,4 +134,10 @@ impl Readers {
             }
         }
     }
+}
+
+/// A line of a saved record's dictionary: ` SUBSYSTEM=block`, ` DEVICE=b8:0`.
+fn is_dictionary(raw: &str, frame: &Frame<'_>) -> bool {
+    let is_key = |key: &str| key.len() > 1 && key.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    !frame.framed && raw.strip_prefix(' ').and_then(|line| line.split_once('=')).is_some_and(|(key, _)| is_key(key))
 }

@@ -4,7 +4,7 @@ use super::Victim;
 use crate::{
     inventory::{ContainerInstance, Inventory},
     model::{Blame, BootTime, Bytes, Cause, CgroupPlace, Confidence, ContainerId, PodUid, QosClass, Scope, ServiceName},
-    parse::oom::{Domain, OomEvent},
+    parse::oom::{Domain, OomEvent, TaskRow},
 };
 use std::collections::HashMap;
 
@@ -133,8 +133,9 @@ impl GaveWay {
     /// sandbox: the container's own limit gave way unless another container holds the memory.
     fn of_pod(pod: &PodUid, event: &OomEvent, victim: &Victim, inventory: &Inventory, at: BootTime) -> Self {
         let members = members(pod, inventory, at);
-        let named = inventory.pod(pod).map_or(0, |pod| pod.containers.len());
-        if members.len().max(named) == 1 {
+        // The pod's own list of containers is surer than the cgroups in it, one of which is the sandbox's.
+        let named = inventory.pod(pod).map(|pod| pod.containers.len()).filter(|count| *count > 0);
+        if named.unwrap_or(members.len()) == 1 {
             return Self::own_limit(Whose::ContainerAtPod);
         }
         let own = victim.container.as_ref().and_then(|id| members.iter().find(|member| member.id == *id));
@@ -199,7 +200,7 @@ fn largest_container(event: &OomEvent, members: &[&ContainerInstance], inventory
     let mut held: HashMap<&ContainerId, Bytes> = HashMap::new();
     for row in &event.tasks.largest {
         let member = members.iter().find(|member| member.process(row.pid).is_some());
-        if let (Some(member), Some(rss)) = (member, row.rss_pages) {
+        if let (Some(member), Some(rss)) = (member, own_pages(row)) {
             let sum = held.entry(&member.id).or_default();
             *sum = sum.saturating_add(Bytes::from_pages(rss, page));
         }
@@ -213,6 +214,15 @@ fn largest_container(event: &OomEvent, members: &[&ContainerInstance], inventory
     let pod = members.iter().find(|member| member.id == *id).and_then(|member| member.pod.clone());
     let request = inventory.spec_of(id).and_then(|spec| spec.memory_request);
     Some(Holder { pod, container: Some(id.clone()), comm: None, held, request })
+}
+
+/// What a process holds of its cgroup's memory. Its file pages are most often charged to whoever read
+/// them first, and counted again in every process that maps them.
+fn own_pages(row: &TaskRow) -> Option<u64> {
+    match (row.rss_anon_pages, row.rss_shmem_pages) {
+        (None, None) => row.rss_pages,
+        (anon, shmem) => Some(anon.unwrap_or(0).saturating_add(shmem.unwrap_or(0))),
+    }
 }
 
 /// The pod that holds most memory over what it asked for, if it is not the victim's; else the

@@ -4,8 +4,8 @@ use super::Victim;
 use crate::{
     findings::Memory,
     inventory::{ContainerInstance, Growth, Inventory},
-    model::{BootTime, Bytes, CgroupPlace},
-    parse::oom::OomEvent,
+    model::{BootTime, Bytes, CgroupPlace, Limit},
+    parse::oom::{Domain, OomEvent},
     signal::MemorySplit,
 };
 
@@ -17,11 +17,47 @@ const DECISIVE_SHARE: u64 = 50;
 pub struct MemoryPicture {
     /// The figures for the finding.
     pub figures: Memory,
-    /// What the processes of the victim's container had resident together, and what it was charged
-    /// for, when each was last sampled before the kill.
-    pub resident: Option<(Bytes, Bytes)>,
+    /// What the processes of the victim's container had resident together, and its charge at that time.
+    pub resident: Option<Resident>,
     /// How the container's charge moved.
     pub growth: Option<Growth>,
+    /// Whether the dump gives the figures; else they are those of the last look before the kill.
+    pub is_dumped: bool,
+}
+
+/// What a container's processes had resident (VmRSS), and what its cgroup was charged for then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resident {
+    /// Resident.
+    pub rss: Bytes,
+    /// Charged.
+    pub charge: Bytes,
+}
+
+/// The figures of the victim's container when it was last looked at before the kill.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LastSeen {
+    charge: Option<Bytes>,
+    limit: Option<Limit>,
+    split: Option<MemorySplit>,
+    resident: Option<Resident>,
+}
+
+impl LastSeen {
+    /// What is known of the time before `at`. Figures read later show what the kill has left, which
+    /// is no reason for it.
+    pub fn before(instance: &ContainerInstance, at: BootTime) -> Self {
+        let sample = instance.sample.as_deref();
+        let in_time = sample.filter(|_| instance.sampled <= at);
+        let read = instance.processes_read.filter(|read| *read <= at);
+        let resident = || Some(Resident { rss: instance.rss()?, charge: instance.history.latest(read?)? });
+        Self {
+            charge: instance.history.latest(at),
+            limit: sample.and_then(|sample| sample.limit),
+            split: in_time.and_then(|sample| sample.split.filter(|split| accounts_for(split, sample.usage))),
+            resident: resident(),
+        }
+    }
 }
 
 /// The kind of memory that a restart of the container leaves behind.
@@ -35,17 +71,13 @@ pub enum Sticky {
 
 impl MemoryPicture {
     /// Puts the picture together from the dump, completed by what was sampled before.
-    pub fn of(event: &OomEvent, victim: &Victim, inventory: &Inventory, at: BootTime) -> Self {
+    pub fn of(event: &OomEvent, victim: &Victim, seen: &LastSeen, inventory: &Inventory, at: BootTime) -> Self {
         let instance = victim.container.as_ref().and_then(|id| inventory.container(id));
-        // What was sampled after the kill shows what is left, not what was there.
-        let before = instance.filter(|instance| instance.sampled <= at);
-        let sampled = before.and_then(|instance| instance.sample.as_deref());
-        let own_limit = instance.and_then(|instance| instance.sample.as_deref()).and_then(|sample| sample.limit);
         let limit_place = event.limit_place();
-        let of_container = limit_place.as_ref().is_none_or(|place| place.container().is_some());
-        let usage = event.memory.and_then(|memory| memory.usage()).or_else(|| sampled.filter(|_| of_container)?.usage);
-        let limit = event.memory.and_then(|memory| memory.limit()).or(own_limit.filter(|_| of_container));
-        let split = event.split.map(from_dump).or_else(|| sampled.filter(|_| of_container)?.split).unwrap_or_default();
+        let of_container = of_container(event, limit_place.as_ref());
+        let usage = event.memory.and_then(|memory| memory.usage()).or(seen.charge.filter(|_| of_container));
+        let limit = event.memory.and_then(|memory| memory.limit()).or(seen.limit.filter(|_| of_container));
+        let split = event.split.map(from_dump).or(seen.split.filter(|_| of_container)).unwrap_or_default();
         let kernel = split.kernel.or(event.kmem.and_then(|kmem| kmem.usage()));
         let rss = [event.victim.anon_rss, event.victim.file_rss, event.victim.shmem_rss];
         let growth = instance.and_then(|instance| growth(instance, limit_place.as_ref(), usage, at));
@@ -61,14 +93,30 @@ impl MemoryPicture {
             restart_helps: None,
         };
         figures.restart_helps = restart_helps(&figures);
-        let resident = instance.and_then(|instance| Some((instance.resident.latest(at)?, instance.history.latest(at)?)));
-        Self { figures, resident, growth }
+        Self { figures, resident: seen.resident, growth, is_dumped: event.memory.is_some() }
     }
 
     /// The memory that a restart does not free, if it makes up most of the charge.
     pub fn sticky(&self) -> Option<Sticky> {
         sticky(&self.figures)
     }
+}
+
+/// Whether the container's own figures tell of the limit that was hit. The limit of a kill without
+/// its dump is most often the container's; that of the whole node never is.
+fn of_container(event: &OomEvent, limit_place: Option<&CgroupPlace>) -> bool {
+    match (event.domain(), limit_place) {
+        (Domain::Global, _) => false,
+        (_, place) => place.is_none_or(|place| place.container().is_some()),
+    }
+}
+
+/// Whether the parts make up the charge. Parts are read less often than the charge; older ones would
+/// contradict it.
+fn accounts_for(split: &MemorySplit, charge: Option<Bytes>) -> bool {
+    const NEARLY_ALL: u64 = 80;
+    let known = [split.anon, split.file, split.kernel].into_iter().flatten().fold(Bytes(0), Bytes::saturating_add);
+    charge.and_then(|charge| known.percent_of(charge)).is_some_and(|share| share >= NEARLY_ALL)
 }
 
 fn restart_helps(figures: &Memory) -> Option<bool> {

@@ -9,7 +9,7 @@ mod sentence;
 mod victim;
 
 pub use limit::{GaveWay, Holder, Whose};
-pub use memory::MemoryPicture;
+pub use memory::{LastSeen, MemoryPicture, Resident};
 pub use sentence::place_name;
 pub use victim::{Role, Victim};
 
@@ -46,10 +46,10 @@ pub struct OomExplanation {
 }
 
 impl OomExplanation {
-    /// Explains a kill that happened at `at`.
-    pub fn of(event: &OomEvent, victim: &Victim, inventory: &Inventory, at: Moment) -> Self {
+    /// Explains a kill that happened at `at`; `seen` is its container's state before it.
+    pub fn of(event: &OomEvent, victim: &Victim, seen: &LastSeen, inventory: &Inventory, at: Moment) -> Self {
         let gave_way = GaveWay::decide(event, victim, inventory, at.boot);
-        let memory = MemoryPicture::of(event, victim, inventory, at.boot);
+        let memory = MemoryPicture::of(event, victim, seen, inventory, at.boot);
         let subject = inventory.subject(victim.pod.as_ref(), victim.container.as_ref());
         let in_container = victim.pod.is_some() || victim.container.is_some();
         Self {
@@ -106,10 +106,12 @@ fn growth_evidence(memory: &MemoryPicture, at: Moment) -> Option<Evidence> {
 
 /// Names the gap between what the processes have resident and what the cgroup is charged for.
 fn resident_evidence(memory: &MemoryPicture, at: Moment) -> Option<Evidence> {
-    let (rss, charge) = memory.resident?;
+    let Resident { rss, charge } = memory.resident?;
     let gap = charge.saturating_sub(rss);
     let rest = if gap.percent_of(charge)? >= 10 {
         format!("; the other {gap} are page cache, tmpfs or kernel memory that no process has mapped")
+    } else if rss > charge {
+        "; the file pages among it were charged to whoever read them first".into()
     } else {
         String::new()
     };

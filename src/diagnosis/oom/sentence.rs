@@ -3,7 +3,7 @@
 use super::{GaveWay, Holder, MemoryPicture, Role, Victim, Whose, memory::Sticky};
 use crate::{
     findings::Subject,
-    inventory::Inventory,
+    inventory::{Growth, Inventory},
     model::{Attribution, Bytes, Confidence, QosClass},
     parse::oom::OomEvent,
 };
@@ -19,7 +19,7 @@ pub fn summary(
     inventory: &Inventory,
 ) -> String {
     let mut sentences = vec![format!("{}.", headline(event, victim, gave_way, memory, subject))];
-    sentences.extend(holder(gave_way, subject, inventory).map(|text| format!("{text}.")));
+    sentences.extend(holder(gave_way, memory, subject, inventory).map(|text| format!("{text}.")));
     sentences.extend(composition(memory).map(|text| format!("{text}.")));
     sentences.extend(consequence(victim, event).map(String::from));
     sentences.extend(memory.sticky().map(restart));
@@ -94,7 +94,7 @@ fn headline(event: &OomEvent, victim: &Victim, gave_way: &GaveWay, memory: &Memo
         Confidence::Likely => "most likely ",
         Confidence::Possible => "perhaps ",
     };
-    format!("{whom}, {hedge}because {}{}", whose_limit(gave_way, memory), growth(memory))
+    format!("{whom}, {hedge}because {}{}", whose_limit(gave_way, memory), growth(gave_way, memory))
 }
 
 fn process(event: &OomEvent) -> String {
@@ -131,18 +131,26 @@ fn class_name(class: QosClass) -> &'static str {
     }
 }
 
-fn growth(memory: &MemoryPicture) -> String {
-    memory.growth.map(|growth| format!("; it {growth}")).unwrap_or_default()
+/// The growth is that of the killed process's container, whoever's limit was hit. That it stood still
+/// is telling only of a limit of its own.
+fn growth(gave_way: &GaveWay, memory: &MemoryPicture) -> String {
+    let grower = match (&gave_way.whose, memory.growth) {
+        (Whose::Container | Whose::ContainerAtPod, _) => "it",
+        (_, Some(Growth::Steady { .. })) => return String::new(),
+        _ => "the killed process's container",
+    };
+    memory.growth.map(|growth| format!("; {grower} {growth}")).unwrap_or_default()
 }
 
-fn holder(gave_way: &GaveWay, subject: &Subject, inventory: &Inventory) -> Option<String> {
+fn holder(gave_way: &GaveWay, memory: &MemoryPicture, subject: &Subject, inventory: &Inventory) -> Option<String> {
     let Holder { pod, container, comm, held, request } = gave_way.holder.as_ref()?;
     let holder = inventory.subject(pod.as_ref(), container.as_ref());
     let name = match (comm, pod) {
         (Some(comm), None) => format!("process {comm}, outside of pods"),
         _ if holder.pod_uid == subject.pod_uid && container.is_some() => match &holder.container {
             Some(name) => format!("container {name}"),
-            None => place_name(&holder),
+            // Its pod has just been named.
+            None => place_name(&Subject { pod: None, pod_uid: None, ..holder.clone() }),
         },
         _ => place_name(&holder),
     };
@@ -151,7 +159,8 @@ fn holder(gave_way: &GaveWay, subject: &Subject, inventory: &Inventory) -> Optio
         Some(request) if held > request => format!(" of which it had requested {request}"),
         _ => String::new(),
     };
-    Some(format!("Most of the memory was held by {name}: {held}{over}"))
+    let of_victim = memory.figures.victim_rss_bytes.map(|rss| format!("; the killed process had {rss} resident")).unwrap_or_default();
+    Some(format!("Most of the memory was held by {name}: {held}{over}{of_victim}"))
 }
 
 fn composition(memory: &MemoryPicture) -> Option<String> {
@@ -167,7 +176,8 @@ fn composition(memory: &MemoryPicture) -> Option<String> {
     let worth_telling = |amount: &Bytes| amount.percent_of(usage).is_some_and(|share| share >= 2);
     let told: Vec<_> =
         kinds.into_iter().filter_map(|(amount, kind)| amount.filter(worth_telling).map(|amount| format!("{amount} {kind}"))).collect();
-    (!told.is_empty()).then(|| format!("Of {usage} charged, {}", told.join(", ")))
+    let charge = if memory.is_dumped { format!("Of {usage} charged") } else { format!("When last sampled, of {usage} charged") };
+    (!told.is_empty()).then(|| format!("{charge}, {}", told.join(", ")))
 }
 
 fn consequence(victim: &Victim, event: &OomEvent) -> Option<&'static str> {

@@ -21,6 +21,10 @@ pub struct Victim {
     pub role: Role,
 }
 
+/// A first process that ends this soon after its child was killed ended of it. Its status has whole
+/// seconds, and an exit takes a moment under pressure.
+const FOLLOWS_WITHIN_SECONDS: u64 = 4;
+
 /// What a killed process was to its container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -115,8 +119,8 @@ fn is_runtimes_own(event: &OomEvent) -> bool {
 fn role_in(instance: &ContainerInstance, event: &OomEvent, at: BootTime) -> Role {
     match (instance.init, event.victim.pid) {
         (Some(init), Some(pid)) if init.pid == pid => Role::First,
-        // Some time is left for the first process to follow: it may end because its child died.
-        (Some(_), Some(_)) if instance.gone.is_some_and(|gone| gone.seconds_since(at) < 1) => Role::Unknown,
+        // The first process followed at once: it ended because its child died.
+        (Some(_), Some(_)) if instance.gone.is_some_and(|gone| gone.seconds_since(at) < FOLLOWS_WITHIN_SECONDS) => Role::Unknown,
         (Some(_), Some(_)) => Role::Child,
         _ => Role::Unknown,
     }

@@ -84,7 +84,7 @@ fn memory_facts(memory: &Memory) -> Vec<String> {
     let cache = memory.file_bytes.map(|file| file.saturating_sub(memory.shmem_bytes.unwrap_or_default()));
     let parts =
         [("programs", memory.anon_bytes), ("page cache", cache), ("tmpfs and shared", memory.shmem_bytes), ("kernel", memory.kernel_bytes)];
-    let growth = memory.growth.as_ref().map(|growth| format!("it grew {growth}"));
+    let growth = memory.growth.as_ref().map(|growth| format!("it {growth}"));
     let helps = memory.restart_helps.map(|helps| if helps { "a restart frees it" } else { "a restart does not free it" });
     let story: Vec<_> = growth.into_iter().chain(helps.map(String::from)).collect();
     [amounts(sizes), amounts(parts), story.join("; ")].into_iter().filter(|line| !line.is_empty()).collect()

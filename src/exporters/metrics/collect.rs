@@ -71,7 +71,7 @@ const fn scopes_of_kills(cause: Cause) -> &'static [Scope] {
         Cause::OomContainerLimit => &[Scope::Container],
         Cause::OomPodLimit => &[Scope::Pod],
         Cause::OomNodeAllocatable => &[Scope::QosClass, Scope::NodeAllocatable],
-        Cause::OomNode | Cause::OomManual => &[Scope::Node],
+        Cause::OomNode | Cause::OomManual | Cause::OomUnattributed => &[Scope::Node],
         Cause::OomHostService => &[Scope::HostService],
         Cause::OomChildProcess => &[Scope::Container, Scope::Pod, Scope::QosClass, Scope::NodeAllocatable, Scope::Node],
         Cause::OomUserspace => &[Scope::Container, Scope::Pod, Scope::QosClass, Scope::NodeAllocatable, Scope::HostService],

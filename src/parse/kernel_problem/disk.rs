@@ -59,20 +59,19 @@ impl DiskProblem {
     /// `blk_print_req_error` (block/blk-mq.c) and its forerunners `print_req_error` (4.15),
     /// `blk_update_request` (4.x to 5.15) and `end_request` (3.x): all say `<what> error, dev X, sector N`.
     fn read_block_layer(statement: &str) -> Option<Self> {
-        let (what, rest) = statement.split_once(" error, dev ")?;
-        let kind = match what {
-            "I/O"
-            | "critical target"
-            | "critical nexus"
-            | "recoverable transport"
-            | "timeout"
-            | "device offline"
-            | "protection"
-            | "critical space allocation"
-            | "device resource" => DiskKind::IoError,
-            "critical medium" => DiskKind::MediumError,
-            _ => return None,
-        };
+        const KINDS: [(&str, DiskKind); 9] = [
+            ("I/O", DiskKind::IoError),
+            ("critical medium", DiskKind::MediumError),
+            ("critical target", DiskKind::IoError),
+            ("critical nexus", DiskKind::IoError),
+            ("critical space allocation", DiskKind::IoError),
+            ("recoverable transport", DiskKind::IoError),
+            ("timeout", DiskKind::IoError),
+            ("device offline", DiskKind::IoError),
+            ("protection", DiskKind::IoError),
+        ];
+        let (kind, rest) = KINDS.iter().find_map(|(what, kind)| Some((*kind, statement.strip_prefix(what)?)))?;
+        let rest = rest.strip_prefix(" error, dev ")?;
         let device = word(rest)?;
         if is_noise(device, rest) {
             return None;
@@ -84,13 +83,16 @@ impl DiskProblem {
 
     /// drivers/nvme/host/{pci,core,multipath}.c; before 4.5 the prefix names the PCI device.
     fn read_nvme(prefix: &str, statement: &str) -> Option<Self> {
+        if statement.starts_with("no usable path") || statement.starts_with("no available path") {
+            return Some(Self::of(DiskKind::NoUsablePath, prefix.split_whitespace().last()));
+        }
         let device = prefix.strip_prefix("nvme ").or_else(|| prefix.strip_prefix("block "))?;
         let device = word(device);
         let is_timeout = statement.starts_with("I/O ") && statement.contains(" timeout");
         let kind = if is_timeout {
             DiskKind::NvmeTimeout
         } else {
-            const STATEMENTS: [(&str, DiskKind); 11] = [
+            const STATEMENTS: [(&str, DiskKind); 9] = [
                 ("Device not ready; aborting reset", DiskKind::NvmeResetFailed),
                 ("Removing after probe failure", DiskKind::NvmeResetFailed),
                 ("Disabling device after reset failure", DiskKind::NvmeResetFailed),
@@ -100,8 +102,6 @@ impl DiskProblem {
                 ("Failed status: 0x3, reset controller", DiskKind::NvmeReset),
                 ("resetting controller", DiskKind::NvmeReset),
                 ("frozen state error detected, reset controller", DiskKind::NvmeReset),
-                ("no usable path", DiskKind::NoUsablePath),
-                ("no available path", DiskKind::NoUsablePath),
             ];
             STATEMENTS.iter().find(|(start, _)| statement.starts_with(start)).map(|(_, kind)| *kind)?
         };

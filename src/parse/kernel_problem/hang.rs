@@ -1,7 +1,7 @@
 //! A CPU or a task that makes no progress: hung tasks (kernel/hung_task.c), soft and hard lockups
 //! (kernel/watchdog.c, arch/powerpc/kernel/watchdog.c), RCU stalls (kernel/rcu/tree_stall.h).
 
-use super::fields::{Process, Said, after, between, fill_in, number, small_number};
+use super::fields::{Process, Said, after, between, fill_in, number, pid, small_number};
 use crate::model::Pid;
 use serde::Serialize;
 use std::fmt;
@@ -118,6 +118,12 @@ impl Hang {
             self.cpu = Some(cpu);
             return true;
         }
+        if self.kind == HangKind::RcuStall
+            && let Some(process) = running_task(line)
+        {
+            (self.comm, self.pid) = (process.comm, process.pid);
+            return true;
+        }
         match Process::in_cpu_line(line) {
             Some((cpu, process)) if self.cpu.is_none_or(|own| own == cpu) => {
                 (self.cpu, self.comm, self.pid) = (Some(cpu), process.comm, process.pid);
@@ -152,6 +158,13 @@ fn stalled_cpu(line: &str) -> Option<u32> {
     }
     let (digits, flags) = cpu.split_at(cpu.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(cpu.len()));
     (flags.is_empty() || flags.starts_with('-')).then(|| digits.parse().ok())?
+}
+
+/// `task:shop state:R  running task stack: 0 pid: 77 ppid: 1`: a stalled CPU that did not answer is shown by
+/// its task (`sched_show_task`, since 5.11).
+fn running_task(line: &str) -> Option<Process> {
+    let (comm, state) = line.trim_start().strip_prefix("task:")?.split_once(" state:R")?;
+    Some(Process { comm: Some(comm.trim().to_owned()), pid: after(state, " pid:").and_then(pid) })
 }
 
 impl fmt::Display for Hang {
@@ -219,6 +232,8 @@ mod tests {
         assert_eq!(stalled_cpu("rcu: \t24-....: (14837 ticks this GP) idle=521c"), Some(24));
         assert_eq!(stalled_cpu("\t3-...: (1 GPs behind) idle=1"), Some(3));
         assert_eq!(stalled_cpu("\t3: (1 GPs behind) idle=1"), Some(3));
+        let task = running_task("task:shop            state:R  running task     stack:    0 pid:   77 ppid:     1 flags:0x00000008");
+        assert_eq!(task, Some(Process { comm: Some("shop".into()), pid: Some(Pid(77)) }));
         assert_eq!(stalled_cpu("rcu: \t(t=15004 jiffies g=26003221 q=211022 ncpus=96)"), None);
     }
 

@@ -122,9 +122,12 @@ impl HardwareProblem {
 
     /// drivers/acpi/apei/ghes.c, drivers/firmware/efi/cper.c: every line begins with `{n}[Hardware Error]: `.
     fn read_ghes(prefix: &str, statement: &str) -> Option<Self> {
-        if !prefix.starts_with('{') {
-            return None;
-        }
+        // RHEL 6 has the record's number alone in front.
+        let statement = match statement.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((_, statement)) => statement,
+            None if prefix.starts_with('{') => statement,
+            None => return None,
+        };
         if statement.starts_with("It has been corrected by h/w") {
             return Some(Self::of(GhesCorrected));
         }
@@ -152,14 +155,14 @@ impl HardwareProblem {
     /// mm/memory-failure.c: `Memory failure: 0x12345: recovery action for dirty LRU page: Recovered`,
     /// `.. Sending SIGBUS to shop:77 due to hardware memory corruption`; before 4.13 `MCE 0x12345: ..`.
     fn read_memory_failure(prefix: &str, statement: &str) -> Option<Self> {
-        let address = prefix.strip_prefix("Memory failure: ").or_else(|| after(prefix, "MCE 0x")).and_then(Hex::leading);
+        let address = prefix.strip_prefix("Memory failure: ").or_else(|| prefix.strip_prefix("MCE 0x")).and_then(Hex::leading);
         let rest = ["Sending SIGBUS to ", "Killing "].iter().find_map(|start| statement.strip_prefix(start));
         if let Some((process, _)) = rest.and_then(|rest| rest.split_once(" due to hardware memory corruption")) {
             let process = Process::before_colon(process).unwrap_or_default();
             return Some(Self { address, comm: process.comm, pid: process.pid, ..Self::of(MemoryFailure) });
         }
-        let is_verdict = statement.starts_with("recovery action for") || statement.contains(" page recovery");
-        (is_verdict && address.is_some()).then(|| Self { address, ..Self::of(MemoryFailure) })
+        let is_verdict = || statement.starts_with("recovery action for") || statement.contains(" page recovery");
+        (address.is_some() && is_verdict()).then(|| Self { address, ..Self::of(MemoryFailure) })
     }
 
     /// drivers/pci/pcie/aer.c: `PCIe Bus Error: severity=Corrected, type=..`, and the announcement
@@ -178,7 +181,9 @@ impl HardwareProblem {
 
     /// drivers/thermal/intel/therm_throt.c and drivers/thermal/thermal_core.c.
     fn read_thermal(prefix: &str, statement: &str) -> Option<Self> {
-        if (statement.starts_with("Core temperature") || statement.starts_with("Package temperature")) && statement.contains("throttled") {
+        let speaks_of_heat =
+            ["Core temperature", "Package temperature", "Temperature above"].iter().any(|start| statement.starts_with(start));
+        if speaks_of_heat && statement.contains("throttled") {
             let cpu = prefix.rsplit(' ').next().and_then(|word| word.strip_prefix("CPU")).and_then(small_number);
             let count = after(statement, "total events = ").and_then(number);
             return Some(Self { cpu, count, ..Self::of(ThermalThrottle) });
@@ -313,6 +318,7 @@ mod tests {
     #[test]
     fn firmware_and_memory() {
         assert_eq!(report("{3}[Hardware Error]: event severity: corrected")["kind"], "ghes_corrected");
+        assert_eq!(report("{3}event severity: corrected")["kind"], "ghes_corrected");
         assert_eq!(report("{3}[Hardware Error]: event severity: fatal")["kind"], "ghes_uncorrected");
         assert_eq!(report("Memory failure: 0x12ab: recovery action for dirty LRU page: Recovered")["address"], "12ab");
         let hit = "Memory failure: 0x12ab: Sending SIGBUS to shop:77 due to hardware memory corruption";
@@ -355,6 +361,10 @@ mod tests {
         );
         assert_eq!(
             fields("CPU7: Package temperature is above threshold, cpu clock is throttled (total events = 12)", names),
+            json!(["thermal_throttle", 7, 12])
+        );
+        assert_eq!(
+            fields("CPU7: Temperature above threshold, cpu clock throttled (total events = 12)", names),
             json!(["thermal_throttle", 7, 12])
         );
         let critical = report("thermal thermal_zone3: acpitz: critical temperature reached, shutting down");

@@ -6,7 +6,7 @@
 //!
 //! A message is a chain of statements joined by `: `, where all but the last name who speaks
 //! (`watchdog: BUG: soft lockup - ..`, `nvme nvme0: I/O 5 ..`). Drivers put any number of names in front,
-//! so each statement is looked at by itself, and its first letter decides quickly that it says nothing.
+//! so each statement is looked at by itself, and its first two letters decide quickly that it says nothing.
 //! No rule looks at the end of a record, and none into the middle of a statement that another word began.
 
 mod disk;
@@ -128,7 +128,7 @@ pub fn recognise_program(program: &str, text: &str) -> Option<KernelProblem> {
     other::read_program(program, text.trim()).map(KernelProblem::Other)
 }
 
-/// Asks only the families that have a statement with this first letter.
+/// Asks only the families that have a statement with these first two letters.
 fn read_statement(prefix: &str, statement: &str) -> Option<KernelProblem> {
     use KernelProblem::{Disk, Filesystem, Hang as Hanging, Hardware, Net, Other, PidsLimit as Pids, Segfault as Fault};
     let disk = || DiskProblem::read(prefix, statement).map(Disk);
@@ -141,46 +141,43 @@ fn read_statement(prefix: &str, statement: &str) -> Option<KernelProblem> {
     if prefix == "traps" {
         return trap(Trap::read_x86(statement));
     }
-    match statement.as_bytes().first()? {
-        b'A' => filesystem().or_else(hardware),
-        b'B' => disk().or_else(filesystem),
-        b'C' => hang().or_else(hardware),
-        b'D' => disk().or_else(filesystem).or_else(net),
-        b'E' => filesystem(),
-        b'F' => disk().or_else(filesystem).or_else(hardware),
-        b'G' => hardware(),
-        b'I' => disk().or_else(hardware),
-        b'K' => other().or_else(hardware),
-        b'M' | b'P' | b'X' => hardware().or_else(filesystem),
-        b'L' => net(),
-        b'N' => net(),
-        b'O' | b'U' => other().or_else(hardware),
-        b'R' => disk().or_else(hardware),
-        b'S' => hardware(),
-        b'T' => net(),
-        b'W' => hang(),
-        b'a' => disk(),
-        b'b' => process(),
-        b'c' => disk().or_else(hardware),
-        b'd' => disk(),
-        b'e' => hardware().or_else(net),
-        b'f' => disk().or_else(process).or_else(|| pids::PidsLimit::read(statement).map(Pids)),
-        b'g' => other(),
-        b'i' => process(),
-        b'k' => other(),
-        b'l' => net(),
-        b'm' => disk(),
-        b'n' => disk().or_else(net),
-        b'o' => other(),
-        b'p' => disk().or_else(other),
-        b'r' => disk().or_else(hang).or_else(hardware),
-        b's' => hang().or_else(process).or_else(disk),
-        b't' => hang().or_else(net).or_else(disk),
-        b'u' => process().or_else(disk).or_else(other),
-        b'w' => other(),
-        b'0'..=b'9' => hardware().or_else(other),
-        b'[' => disk(),
-        b'*' | b'-' | b'/' => other(),
+    match statement.as_bytes() {
+        [b'A', b'E' | b'b', ..] => filesystem().or_else(hardware),
+        [b'B', b'T' | b'u', ..] => disk().or_else(filesystem),
+        [b'B', b'a', ..] => other(),
+        [b'C', b'P' | b'o' | b'r', ..] => hang().or_else(hardware),
+        [b'C' | b'U', b'E', b' ', ..] | [b'T', b'e', ..] | [b'{', ..] => hardware(),
+        [b'D', b'e' | b'i', ..] => disk().or_else(filesystem).or_else(net),
+        [b'E', b'X', ..] => filesystem(),
+        [b'F', b'A' | b'a' | b'i', ..] => disk().or_else(filesystem).or_else(hardware),
+        [b'G', b'P', ..] => hardware(),
+        [b'I', b'/' | b't', ..] => disk().or_else(hardware),
+        [b'K', b'e' | b'i', ..] => other().or_else(hardware),
+        [b'L' | b'l', b'i', ..] => net(),
+        [b'M', b'a', ..] | [b'P', b'C' | b'a', ..] => hardware(),
+        [b'N', b'E' | b'I' | b'e', ..] => net(),
+        [b'O', b'o', ..] | [b'U', b'n', ..] => other(),
+        [b'R', b'e' | b'm', ..] => disk().or_else(hardware),
+        [b'S', b'e', ..] => hardware(),
+        [b'T', b'X' | b'x', ..] => net(),
+        [b'W', b'a', ..] => hang(),
+        [b'X', b'F' | b'i', ..] => filesystem().or_else(hardware),
+        [b'a', b'b', ..] | [b'm', b'e', ..] => disk(),
+        [b'b', b'u', ..] | [b'i', b'l', ..] => process(),
+        [b'c', b'o' | b'r', ..] => disk().or_else(hardware),
+        [b'd', b'e', ..] => disk(),
+        [b'e', b'v', ..] => hardware(),
+        [b'f', b'a' | b'l' | b'o' | b'r', ..] => disk().or_else(process).or_else(|| pids::PidsLimit::read(statement).map(Pids)),
+        [b'g', b'e', ..] | [b'k', b'e', ..] | [b'o', b'u', ..] | [b'w', b'a', ..] => other(),
+        [b'n', b'e' | b'o', ..] => disk().or_else(net),
+        [b'p', b'a' | b'r', ..] => disk().or_else(other),
+        [b'r', b'c' | b'e' | b'm', ..] => disk().or_else(hang).or_else(hardware),
+        [b's', b'c' | b'e' | b'o' | b'w', ..] => hang().or_else(process).or_else(disk).or_else(other),
+        [b't', b'a' | b'i' | b'r', ..] => hang().or_else(net).or_else(disk),
+        [b'u', b'n', ..] => process().or_else(disk).or_else(other),
+        [b'0'..=b'9', ..] if prefix.starts_with("EDAC") => hardware(),
+        [b'0'..=b'9', ..] | [b'*' | b'-', ..] | [b'/', b'd', ..] => other(),
+        [b'[', ..] if prefix.starts_with("sd ") => disk(),
         _ => None,
     }
     .or_else(|| unsigned(prefix, statement))
@@ -192,13 +189,15 @@ fn unsigned(prefix: &str, statement: &str) -> Option<KernelProblem> {
     if statement.ends_with("own") {
         return NetProblem::read(prefix, statement).map(KernelProblem::Net);
     }
-    if prefix.contains("MCE 0x") {
+    if prefix.starts_with("MCE 0x") {
         return HardwareProblem::read(prefix, statement).map(KernelProblem::Hardware);
     }
-    let may_be_trap = prefix.is_empty()
-        && !statement.starts_with("traps: ")
-        && (statement.contains("] trap ") || statement.contains("] general protection "));
-    if may_be_trap { trap(Trap::read_x86(statement)) } else { None }
+    if !prefix.is_empty() || statement.starts_with("traps: ") {
+        return None;
+    }
+    let behind_process = statement.find(']').and_then(|bracket| statement.get(bracket..))?;
+    let is_trap = behind_process.starts_with("] trap ") || behind_process.starts_with("] general protection ");
+    if is_trap { trap(Trap::read_x86(statement)) } else { None }
 }
 
 fn trap(trap: Option<Trap>) -> Option<KernelProblem> {
@@ -222,6 +221,18 @@ impl<'a> Statements<'a> {
     }
 }
 
+/// Behind the first `: `. Colons alone stand inside of names.
+fn end_of_name(statement: &str) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let colon = from + statement.get(from..)?.find(':')?;
+        if statement.as_bytes().get(colon + 1) == Some(&b' ') {
+            return Some(colon + 2);
+        }
+        from = colon + 1;
+    }
+}
+
 impl<'a> Iterator for Statements<'a> {
     type Item = (&'a str, &'a str);
 
@@ -229,7 +240,7 @@ impl<'a> Iterator for Statements<'a> {
         let start = self.next?;
         self.left = self.left.checked_sub(1)?;
         let statement = self.text.get(start..)?;
-        self.next = statement.find(": ").map(|colon| start + colon + 2);
+        self.next = end_of_name(statement).map(|end| start + end);
         let prefix = self.text.get(..start)?.trim_end_matches([':', ' ']);
         Some((prefix, statement.trim_start()))
     }

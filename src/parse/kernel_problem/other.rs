@@ -125,7 +125,7 @@ impl OtherProblem {
         if let Some(rest) = statement.strip_prefix("** ").filter(|rest| rest.contains("printk messages dropped")) {
             return Some(Self { count: number(rest), ..Self::saying(OtherKind::LogLoss, statement) });
         }
-        statement.contains("buffer overrun, some messages lost").then(|| Self::saying(OtherKind::LogLoss, statement))
+        statement.starts_with("/dev/kmsg buffer overrun").then(|| Self::saying(OtherKind::LogLoss, statement))
     }
 
     /// Reads a line of the dump that followed an oops; whether it told who it was.
@@ -166,7 +166,9 @@ pub(super) fn read_program(program: &str, text: &str) -> Option<OtherProblem> {
                 .iter()
                 .find_map(|start| after(text, start))?;
             let pid = number(rest).and_then(|pid| u32::try_from(pid).ok()).map(Pid)?;
-            let comm = after(rest, "\"").and_then(|comm| comm.split_once('"')).map(|(comm, _)| comm);
+            let quoted = after(rest, "\"").and_then(|comm| comm.split_once('"')).map(|(comm, _)| comm);
+            // Before 1.3: `Killing process 77 shop`.
+            let comm = quoted.or_else(|| rest.split_whitespace().nth(1).filter(|word| *word != "uid"));
             Some(OtherProblem::of(OtherKind::UserspaceOomKill, Process { comm: comm.and_then(said), pid: Some(pid) }, text))
         }
         "systemd-oomd" => {
@@ -224,6 +226,8 @@ mod tests {
             "Unable to handle kernel paging request at virtual address ffff000012345678",
             "Internal error: Oops: 96000004 [#1] SMP",
             "kernel BUG at mm/slub.c:305!",
+            "BUG: Bad page state in process shop  pfn:12ab",
+            "BUG: scheduling while atomic: shop/77/0x00000002",
         ] {
             assert_eq!(report(line)["kind"], "oops", "{line}");
         }

@@ -282,6 +282,25 @@ fn a_group_whose_first_kill_is_lost() {
 }
 
 #[test]
+fn a_group_whose_first_victim_only_the_summary_names() {
+    let notice = format!("Tasks in {} are going to be killed due to memory.oom.group set", container());
+    let event =
+        only(Log::of(&[summary(40, "worker", POD, &container()), notice, killed(41, "sh"), killed(40, "worker"), killed(42, "sh")]).end());
+    assert_eq!((event.victim.pid, event.outcome, event.victim.anon_rss.is_some()), (Some(Pid(40)), OomOutcome::Killed, true));
+    assert_eq!(event.group.map(|group| group.members.iter().map(|member| member.pid.0).collect()), Some(vec![40, 41, 42]));
+}
+
+#[test]
+fn a_late_kill_line_within_a_group_belongs_to_the_event_that_chose_its_process() {
+    let notice = "Tasks in /test are going to be killed due to memory.oom.group set".to_owned();
+    let decision = "Memory cgroup out of memory: Kill process 41 (bash) score 1500 or sacrifice child".to_owned();
+    let events =
+        Log::of(&[decision, modern(42, "worker").remove(0), notice.clone(), killed(42, "worker"), killed(41, "bash"), notice]).end();
+    let told: Vec<_> = events.iter().map(|event| (event.victim.pid.map(|pid| pid.0), event.outcome)).collect();
+    assert_eq!(told, [(Some(41), OomOutcome::Killed), (Some(42), OomOutcome::Killed)]);
+}
+
+#[test]
 fn a_burst_of_dumps_and_bare_kills_is_counted_exactly() {
     let mut lines = Vec::new();
     (100..110).for_each(|pid| lines.extend(modern(pid, "worker")));

@@ -18,8 +18,8 @@ const BEAT: Duration = Duration::from_secs(5);
 /// ... and told so often, or at once when processes were killed or a fiftieth of the memory moved.
 const REGULAR: Duration = Duration::from_secs(15);
 /// How often the kill counter alone is read where nothing else tells of a kill. `/proc/vmstat` costs
-/// some 30 microseconds.
-const KILLS_BEAT: Duration = Duration::from_millis(250);
+/// some 50 microseconds.
+const KILLS_BEAT: Duration = Duration::from_millis(500);
 
 /// When to read the node's figures, and what was told last.
 #[derive(Debug)]
@@ -177,16 +177,16 @@ mod tests {
             (rose, signals.try_recv().ok().map(|signal| signal.body))
         };
         assert!(matches!(told(&mut node, 0), (false, Some(Body::NodeMemory(_)))), "the first");
-        assert_eq!(told(&mut node, 250), (false, None));
+        assert_eq!(told(&mut node, 500), (false, None));
         tree.write("vmstat", "oom_kill 3\n");
-        assert_eq!(told(&mut node, 400), (false, None), "not due");
-        let (rose, body) = told(&mut node, 500);
+        assert_eq!(told(&mut node, 800), (false, None), "not due");
+        let (rose, body) = told(&mut node, 1000);
         let Some(Body::NodeMemory(sample)) = body else { panic!("{body:?}") };
         assert_eq!((rose, sample.oom_kill), (true, Some(3)));
-        assert_eq!(told(&mut node, 5_600), (false, None), "read, and nothing moved");
+        assert_eq!(told(&mut node, 6_100), (false, None), "read, and nothing moved");
         tree.write("meminfo", "MemTotal:  1000 kB\nMemAvailable:  400 kB\n");
-        assert!(matches!(told(&mut node, 10_700), (false, Some(_))));
-        assert!(matches!(told(&mut node, 25_800), (false, Some(_))), "regular");
+        assert!(matches!(told(&mut node, 11_200), (false, Some(_))));
+        assert!(matches!(told(&mut node, 26_300), (false, Some(_))), "regular");
     }
 
     #[test]

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 pub const SHORTEST: Duration = Duration::from_millis(250);
 /// Longest time between two looks, far from the limit.
 pub const QUIET: Duration = Duration::from_secs(15);
+/// The same for a cgroup that its pod speaks for: the pod's charge holds the container's, so while
+/// the pod does not move nothing in it does.
+pub const RESTING: Duration = Duration::from_secs(120);
 /// The same with 70 % of the limit in use.
 const NEAR: Duration = Duration::from_secs(4);
 /// The same with 90 % of the limit in use.
@@ -35,8 +38,8 @@ pub struct Verdict {
     pub processes: bool,
     /// The usage moved enough to be told although not everything is read.
     pub tell: bool,
-    /// The usage is rising towards the limit: look at what is inside, too.
-    pub rising: bool,
+    /// The usage moved by as much as matters to what is inside: look there, too.
+    pub moved: bool,
 }
 
 /// What is known of a cgroup's surroundings at a look.
@@ -44,6 +47,8 @@ pub struct Verdict {
 pub struct Bounds {
     /// The limit that it would hit first, if there is one.
     pub limit: Option<Bytes>,
+    /// The smallest limit inside: a sidecar's is a fraction of its pod's.
+    pub smallest_inside: Option<Bytes>,
     /// The part of the usage that reclaim drops before anything is killed: page cache not in use.
     pub reclaimable: Bytes,
 }
@@ -54,7 +59,7 @@ pub struct Bounds {
 pub struct Grid {
     /// Where the grid begins, the same for all cgroups.
     pub origin: Instant,
-    /// The second of the fifteen at which this cgroup is looked at while it is quiet.
+    /// The second of its period at which this cgroup is looked at while it is quiet.
     pub second: u8,
 }
 
@@ -62,18 +67,32 @@ pub struct Grid {
 #[derive(Debug, Clone)]
 pub struct Pace {
     young_until: Instant,
+    quiet: Duration,
     grid: Grid,
     beat: Duration,
     due: Instant,
     seen: Option<(Instant, Bytes)>,
     told: Bytes,
+    /// The usage when it last moved for what is inside.
+    passed_on: Bytes,
     whole: Option<(Instant, Bytes)>,
 }
 
 impl Pace {
-    /// For a cgroup that is followed from now on and due at once; `youth` is what is left of its.
-    pub fn new(now: Instant, youth: Duration, grid: Grid) -> Self {
-        Self { young_until: now + youth, grid, beat: SHORTEST / 2, due: now, seen: None, told: Bytes(0), whole: None }
+    /// For a cgroup that is followed from now on and due at once. `youth` is what is left of its;
+    /// `quiet` is the longest time between looks, [`QUIET`] or [`RESTING`].
+    pub fn new(now: Instant, youth: Duration, quiet: Duration, grid: Grid) -> Self {
+        Self {
+            young_until: now + youth,
+            quiet,
+            grid,
+            beat: SHORTEST / 2,
+            due: now,
+            seen: None,
+            told: Bytes(0),
+            passed_on: Bytes(0),
+            whole: None,
+        }
     }
 
     /// When to look again.
@@ -88,13 +107,14 @@ impl Pace {
 
     /// Takes a look's result; what it says to read is taken as read.
     pub fn look(&mut self, now: Instant, usage: Bytes, bounds: Bounds) -> Verdict {
-        let step = step(usage, bounds);
+        let step = step(bounds.limit.unwrap_or(usage));
         let moved = |since: Bytes| Bytes(since.0.abs_diff(usage.0));
         let jumped = self.whole.is_none_or(|(_, then)| moved(then) >= step) && self.may_read_all(now);
         let whole = jumped || self.whole.is_none_or(|(at, _)| now.duration_since(at) >= WHOLE);
         let tell = moved(self.told) >= Bytes(step.0 / 5);
+        let passes_on = moved(self.passed_on) >= bounds.smallest_inside.map_or(step, |limit| Bytes(self::step(limit).0 / 5));
         let to_limit = self.time_to_limit(now, usage, bounds);
-        self.beat = next_beat(self.beat, to_limit, usage, bounds);
+        self.beat = self.next_beat(to_limit, usage, bounds);
         self.due = self.grid.next(now, self.beat);
         self.seen = Some((now, usage));
         if whole {
@@ -103,12 +123,26 @@ impl Pace {
         if whole || tell {
             self.told = usage;
         }
-        Verdict { whole, processes: whole || now < self.young_until, tell: whole || tell, rising: jumped && to_limit.is_some() }
+        if passes_on {
+            self.passed_on = usage;
+        }
+        Verdict { whole, processes: whole || now < self.young_until, tell: whole || tell, moved: passes_on }
     }
 
     /// Not more than once a second, unless the limit is near enough for the shortest beat.
     fn may_read_all(&self, now: Instant) -> bool {
         self.beat == SHORTEST || self.whole.is_none_or(|(at, _)| now.duration_since(at) >= 4 * SHORTEST)
+    }
+
+    fn next_beat(&self, to_limit: Option<Duration>, usage: Bytes, bounds: Bounds) -> Duration {
+        let in_use = bounds.limit.and_then(|limit| usage.saturating_sub(bounds.reclaimable).percent_of(limit));
+        let longest = match in_use {
+            Some(90..) => VERY_NEAR,
+            Some(70..) => NEAR,
+            _ => self.quiet,
+        };
+        let by_growth = to_limit.map_or(longest, |time| time / 30);
+        by_growth.min(self.beat * 2).clamp(SHORTEST, longest)
     }
 
     /// At the rate since the last look; `None` when it does not grow or there is no limit.
@@ -124,28 +158,18 @@ impl Pace {
 
 /// The change of usage that makes a whole reading worth while: a twentieth of the limit, or without
 /// a limit of the usage, but no less than a few pages' noise.
-fn step(usage: Bytes, bounds: Bounds) -> Bytes {
+fn step(of: Bytes) -> Bytes {
     const LEAST: u64 = 1 << 20;
-    Bytes((bounds.limit.unwrap_or(usage).0 / 20).max(LEAST))
-}
-
-fn next_beat(beat: Duration, to_limit: Option<Duration>, usage: Bytes, bounds: Bounds) -> Duration {
-    let in_use = bounds.limit.and_then(|limit| usage.saturating_sub(bounds.reclaimable).percent_of(limit));
-    let longest = match in_use {
-        Some(90..) => VERY_NEAR,
-        Some(70..) => NEAR,
-        _ => QUIET,
-    };
-    let by_growth = to_limit.map_or(longest, |time| time / 30);
-    by_growth.min(beat * 2).clamp(SHORTEST, longest)
+    Bytes((of.0 / 20).max(LEAST))
 }
 
 impl Grid {
     /// The point of the grid that follows `now` after about one beat.
     fn next(self, now: Instant, beat: Duration) -> Instant {
         let now = millis(now.duration_since(self.origin));
-        let point = if beat == QUIET {
-            let (period, second) = (millis(QUIET), u64::from(self.second) * 1000);
+        let point = if beat >= QUIET {
+            let period = millis(beat);
+            let second = u64::from(self.second) * 1000 % period;
             // Half a second's grace, or a thread that wakes early would look twice.
             (now + period + 500 - second) / period * period + second
         } else {
@@ -174,7 +198,7 @@ mod tests {
     /// the looks as (seconds, verdict) up to `end`.
     fn looks(limit: Bounds, end: u64, usage: impl Fn(f64) -> f64) -> Vec<(f64, Verdict)> {
         let start = Instant::now();
-        let mut pace = Pace::new(start, YOUTH, Grid { origin: start, second: 0 });
+        let mut pace = Pace::new(start, YOUTH, QUIET, Grid { origin: start, second: 0 });
         let mut looks = Vec::new();
         while pace.due() < start + Duration::from_secs(end) {
             let now = pace.due();
@@ -202,7 +226,7 @@ mod tests {
         assert!(last > 119.0, "the last look is less than a second before the end: {last}");
         let told = seen.iter().filter(|(_, verdict)| verdict.whole).count();
         assert!((14..30).contains(&told), "a reading each 5 %: {told}");
-        assert!(seen.iter().any(|(_, verdict)| verdict.rising));
+        assert!(seen.iter().filter(|(_, verdict)| verdict.moved).count() >= 14);
     }
 
     #[test]
@@ -229,19 +253,18 @@ mod tests {
     fn without_a_limit_only_its_own_size_counts() {
         let seen = looks(Bounds::default(), 60, |at| 100.0 + at);
         assert!(seen.iter().filter(|(_, verdict)| verdict.whole).count() < 12);
-        assert!(seen.iter().all(|(_, verdict)| !verdict.rising));
     }
 
     #[test]
     fn quiet_looks_keep_their_second_and_are_a_period_apart() {
         let origin = Instant::now();
-        for second in 0..15u8 {
+        for second in (0..120u8).step_by(7) {
             let grid = Grid { origin, second };
             let mut at = origin + Duration::from_millis(7_300);
             for _ in 0..3 {
                 let next = grid.next(at, QUIET);
                 let millis = next.duration_since(origin).as_millis();
-                assert_eq!(millis % 15_000, u128::from(second) * 1000);
+                assert_eq!(millis % 15_000, u128::from(second % 15) * 1000);
                 assert!(next > at && next <= at + QUIET, "second {second}");
                 at = next;
             }
@@ -251,9 +274,34 @@ mod tests {
     }
 
     #[test]
+    fn at_rest_a_look_in_two_minutes_is_a_whole_one() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, YOUTH, RESTING, Grid { origin: start, second: 77 });
+        let mut looks = Vec::new();
+        while pace.due() < start + Duration::from_secs(1200) {
+            let now = pace.due();
+            looks.push((now, pace.look(now, Bytes(10 * MIB), bounds(100))));
+        }
+        let late: Vec<_> = looks.iter().filter(|(at, _)| *at >= start + Duration::from_secs(400)).collect();
+        assert!(late.len() <= 7 && late.iter().all(|(_, verdict)| verdict.whole && !verdict.moved), "{late:?}");
+    }
+
+    #[test]
+    fn a_large_pod_speaks_for_its_small_sidecar() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, YOUTH, QUIET, Grid { origin: start, second: 0 });
+        let sidecar = Bounds { smallest_inside: Some(Bytes(128 * MIB)), ..bounds(10_240) };
+        let mut look = |second, usage| pace.look(start + Duration::from_secs(second), Bytes(usage * MIB), sidecar);
+        look(0, 5000);
+        let verdict = look(15, 5003);
+        assert!(verdict.moved && !verdict.tell && !verdict.whole, "{verdict:?}");
+        assert!(!look(30, 5004).moved);
+    }
+
+    #[test]
     fn hurrying_only_brings_forward() {
         let start = Instant::now();
-        let mut pace = Pace::new(start, YOUTH, Grid { origin: start, second: 0 });
+        let mut pace = Pace::new(start, YOUTH, QUIET, Grid { origin: start, second: 0 });
         pace.look(start, Bytes(0), bounds(100));
         let due = pace.due();
         pace.hurry(due + QUIET);

@@ -12,7 +12,7 @@
 use super::{
     discovery::{Change, Discovery, Kind, parent_of},
     layout::Layout,
-    pace::{Bounds, Grid, Pace, SHORTEST, YOUTH},
+    pace::{Bounds, Grid, Pace, QUIET, RESTING, SHORTEST, YOUTH},
     processes::Processes,
     reader::CgroupReader,
     watches::is_at_or_below,
@@ -209,7 +209,9 @@ impl CgroupSampler {
 
     fn follow(&mut self, path: Arc<str>, kind: Kind, youth: Duration, now: Instant) {
         self.arrivals = self.arrivals.wrapping_add(1);
-        let pace = Pace::new(now, youth, Grid { origin: self.origin, second: self.arrivals % 15 });
+        let has_pod = parent_of(&path).and_then(|parent| self.followed.get(parent)).is_some_and(|parent| parent.kind == Kind::Pod);
+        let quiet = if has_pod { RESTING } else { QUIET };
+        let pace = Pace::new(now, youth, quiet, Grid { origin: self.origin, second: self.arrivals % 120 });
         self.followed.insert(path, Followed { kind, pace, last: None });
         if kind == Kind::Container {
             self.pass_due = self.pass_due.min(now + PASS_AFTER_START);
@@ -235,8 +237,7 @@ impl CgroupSampler {
             return Ok(());
         }
         let pod = self.pod_of(path).unwrap_or_else(|| Arc::clone(path));
-        let family = self.followed.keys().filter(|followed| is_at_or_below(followed, &pod));
-        let family: Vec<_> = family.cloned().collect();
+        let family: Vec<_> = self.inside(&pod).map(|(path, _)| Arc::clone(path)).collect();
         family.iter().try_for_each(|member| self.read_whole(member).and_then(|()| self.read_processes(member)))
     }
 
@@ -245,6 +246,7 @@ impl CgroupSampler {
         let seen = self.reader.usage(path);
         let Some(followed) = self.followed.get_mut(path) else { return Ok(()) };
         let verdict = followed.pace.look(now, seen.unwrap_or_default(), bounds);
+        let is_pod = followed.kind == Kind::Pod;
         let Some(usage) = seen else { return Ok(()) };
         if verdict.whole {
             let sample = self.reader.complete(path, usage);
@@ -256,7 +258,7 @@ impl CgroupSampler {
         if verdict.processes {
             self.read_processes(path)?;
         }
-        if verdict.rising {
+        if verdict.moved && is_pod {
             self.hurry_containers(path, now);
         }
         Ok(())
@@ -285,17 +287,29 @@ impl CgroupSampler {
         sample.map_or(Ok(()), |sample| self.outlet.offer(Body::Processes(sample)))
     }
 
-    /// A pod that rises towards its limit has a container in it that does.
+    /// A pod moves when one of its containers does.
     fn hurry_containers(&mut self, pod: &Arc<str>, now: Instant) {
         let inside = self.followed.range_mut(Arc::clone(pod)..).take_while(|(path, _)| path.starts_with(&**pod));
         inside.filter(|(_, followed)| followed.kind == Kind::Container).for_each(|(_, followed)| followed.pace.hurry(now));
     }
 
-    /// The limit that a cgroup hits first: a container without one of its own hits its pod's.
+    /// The limit that a cgroup hits first (a container without one of its own hits its pod's), and
+    /// the smallest that something in a pod hits.
     fn bounds(&self, path: &Arc<str>) -> Bounds {
         let Some(followed) = self.followed.get(path) else { return Bounds::default() };
         let of_pod = || self.followed.get(parent_of(path)?).filter(|parent| parent.kind == Kind::Pod)?.limit();
-        Bounds { limit: followed.limit().or_else(of_pod), reclaimable: followed.reclaimable() }
+        let inside = || self.inside(path).filter_map(|(_, followed)| followed.limit()).min();
+        Bounds {
+            limit: followed.limit().or_else(of_pod),
+            smallest_inside: (followed.kind == Kind::Pod).then(inside).flatten(),
+            reclaimable: followed.reclaimable(),
+        }
+    }
+
+    /// A pod and its containers.
+    fn inside(&self, pod: &Arc<str>) -> impl Iterator<Item = (&Arc<str>, &Followed)> {
+        let named_alike = self.followed.range(Arc::clone(pod)..).take_while(|(path, _)| path.starts_with(&**pod));
+        named_alike.filter(|(path, _)| is_at_or_below(path, pod))
     }
 
     /// The pod that a followed pod or container belongs to.
@@ -478,6 +492,7 @@ mod tests {
         let mut bench = Bench::v2();
         bench.settle();
         bench.tree.write(&format!("cgroup{}/memory.current", container()), &format!("{}\n", 3 << 20));
+        bench.tree.write(&format!("cgroup{POD}/memory.current"), &format!("{}\n", 3 << 20));
         let told = (40..56).flat_map(|second| bench.turn_at(second)).find_map(|body| match body {
             Body::Cgroup(sample) if sample.path == container() => Some(sample),
             _ => None,

@@ -202,3 +202,37 @@ impl Conditions {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::{cgroups::testing::Tree, channel};
+
+    #[test]
+    fn a_machine_without_any_of_it_is_told_and_harms_nobody() {
+        let tree = Tree::new();
+        let roots = Roots { proc: tree.at("proc"), cgroup: tree.at("cgroup"), ..Roots::default() };
+        let (outlet, mut signals) = channel();
+        let handle = spawn(&roots, outlet).expect("thread");
+        handle.sample_soon("/kubepods/x");
+        let mut told = BTreeMap::new();
+        while told.len() < 3 {
+            match signals.blocking_recv().expect("the thread runs").body {
+                Body::Source(report) => told.insert(report.source, report.state),
+                other => panic!("{other:?}"),
+            };
+        }
+        assert!(told.values().all(|state| *state == SourceState::Absent), "{told:?}");
+        handle.stop();
+        assert!(signals.blocking_recv().is_none(), "the thread is gone");
+    }
+
+    #[test]
+    fn an_ending_agent_ends_the_thread() {
+        let tree = Tree::new();
+        let roots = Roots { proc: tree.at("proc"), cgroup: tree.at("cgroup"), ..Roots::default() };
+        let (outlet, signals) = channel();
+        drop(signals);
+        spawn(&roots, outlet).expect("thread").stop();
+    }
+}

@@ -10,7 +10,7 @@ use crate::signal::{Body, Gap, KernelLine, SourceName, SourceState};
 use std::{collections::VecDeque, io, time::Duration};
 
 /// Between two readings. A ring of 128 KiB holds about 1,300 lines, a burst of 650 lines a second.
-const PERIOD: Duration = Duration::from_secs(2);
+const PERIOD: Duration = Duration::from_secs(1);
 /// The most that is read at once: the ring of a machine with hundreds of processors.
 const BUFFER_LIMIT: usize = 4 << 20;
 /// How many lines of the last reading are kept to find the place again. Lines may repeat, runs of

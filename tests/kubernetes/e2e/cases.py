@@ -98,6 +98,8 @@ SCENARIOS = [
         "gives-up/app@host1": loop("OOMKilled 0"),
     }, findings=[
         finding("host1", "terminated", "oom_child_process", count=DEATHS),
+        # The ends by SIGTERM are told apart from the kills, whatever Kubernetes calls them.
+        finding("host1", "terminated", "killed", count=LOOPS),
         finding("host1", "gives-up", OneOf("oom_child_process", "oom_container_limit"), count=DEATHS),
     ]),
     Scenario("oom-tmpfs", shows={

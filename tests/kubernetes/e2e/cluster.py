@@ -5,6 +5,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import threading
 import time
 
 from e2e.expect import parse_metrics
@@ -104,17 +105,34 @@ def ended(state):
     return terminated and f"{terminated.get('reason')} {terminated['exitCode']}"
 
 
-def agent_path(node):
-    """Where the API server passes requests on to the agent of a node."""
+def agent_pod(node):
+    """The agent of a node: its name and namespace."""
     found = get_json(f"/api/v1/pods?labelSelector={AGENT_LABEL}&fieldSelector=spec.nodeName%3D{node}")["items"]
     if not found:
         raise ApiError(404, f"no agent on {node}")
-    meta = found[0]["metadata"]
+    return found[0]
+
+
+def agent_path(node):
+    """Where the API server passes requests on to the agent of a node."""
+    meta = agent_pod(node)["metadata"]
     return f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}:{AGENT_PORT}/proxy"
 
 
+_asked = {}     # node: (when, findings); every scenario asks every second, and an exec is dear
+_asking = threading.Lock()
+
+
 def findings(node):
-    return get_json(agent_path(node) + "/api/v1/findings")["findings"]
+    """Asked inside the agent's own pod: findings name pods, so the agent tells them to its own machine only."""
+    with _asking:
+        when, known = _asked.get(node, (0, None))
+        if time.monotonic() - when > 3:
+            meta = agent_pod(node)["metadata"]
+            said = kubectl("exec", "--namespace", meta["namespace"], meta["name"], "--", "nodewhy", "findings", "--all", "--output=json")
+            known = json.loads(said)["findings"]
+            _asked[node] = (time.monotonic(), known)
+    return known
 
 
 def metrics(node):

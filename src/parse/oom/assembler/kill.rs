@@ -8,6 +8,7 @@ use crate::parse::oom::kill_line::Killed;
 
 impl OomAssembler {
     pub(super) fn killed(&mut self, at: Position, text: &str, killed: &Killed<'_>, news: &mut Vec<OomNews>) {
+        self.open_group_of_lost_kill(at, killed, news);
         let joins = self.draft.as_ref().is_none_or(|draft| !draft.is_identified()) && self.group_takes(at, killed);
         if joins {
             self.join_group(at, text, killed, news);
@@ -19,6 +20,18 @@ impl OomAssembler {
             self.cut = Some(CutLine { text: text.trim_end().to_owned(), at, of_kill: true });
         }
         self.gap_since_kill = false;
+    }
+
+    /// A notice whose own kill line is lost: the dump names the first victim, the next kills are of its group.
+    pub(super) fn open_group_of_lost_kill(&mut self, at: Position, killed: &Killed<'_>, news: &mut Vec<OomNews>) {
+        let lost = |draft: &mut Draft| draft.group.is_some() && draft.names_victim() && !draft.leads_to(killed);
+        let Some(draft) = self.draft.take_if(lost) else { return };
+        let mut event = draft.into_event(None);
+        if let (Some(group), Some(pid)) = (&mut event.group, event.victim.pid) {
+            remember_member(group, Process { pid, comm: event.victim.comm.clone() });
+        }
+        let id = self.report(event, news);
+        self.group = Some(OpenGroup { id, last: at });
     }
 
     pub(super) fn close_with_kill(&mut self, at: Position, text: &str, killed: &Killed<'_>, news: &mut Vec<OomNews>) {
@@ -76,8 +89,10 @@ impl OomAssembler {
     pub(super) fn group_takes(&self, at: Position, killed: &Killed<'_>) -> bool {
         let Some(group) = &self.group else { return false };
         let Some(event) = self.recent.iter().find(|event| event.id == group.id) else { return false };
+        // The victim of an earlier event is that event's, even if its kill line comes late.
+        let is_told = self.recent.iter().any(|other| other.id != group.id && other.victim.pid == Some(killed.pid));
         let same_kind = killed.announcement.is_none() || event.announcement.is_none() || event.announcement == killed.announcement;
-        same_kind && within(group.last, at, GROUP_PATIENCE_MICROS)
+        !is_told && same_kind && within(group.last, at, GROUP_PATIENCE_MICROS)
     }
 
     pub(super) fn join_group(&mut self, at: Position, text: &str, killed: &Killed<'_>, news: &mut Vec<OomNews>) {
@@ -99,7 +114,9 @@ impl OomAssembler {
 
     /// `Tasks in P are going to be killed ..` directly follows the kill of the first victim.
     pub(super) fn group_notice(&mut self, at: Position, text: &str, cgroup: Option<&str>, news: &mut Vec<OomNews>) {
-        let of_draft = self.draft.as_ref().is_some_and(|draft| draft.summary.is_some() && lies_in(draft.summary().task_memcg, cgroup));
+        let expects_kill = |draft: &Draft| draft.is_identified() && draft.group.is_none() && lies_in(draft.summary().task_memcg, cgroup);
+        // An open dump in front of the notice has lost its own kill line.
+        let of_draft = self.draft.as_ref().is_some_and(expects_kill);
         if !of_draft {
             self.close(news);
             if let Some(last) = self.last_kill.take().filter(|last| within(last.at, at, GROUP_PATIENCE_MICROS)) {
@@ -128,7 +145,7 @@ impl OomAssembler {
         event.completeness.kill = true;
         event.victim = last.victim;
         event.announcement = last.announcement;
-        self.remember(event, news)
+        self.report(event, news)
     }
 
     pub(super) fn open_group(&mut self, at: Position, id: OomId, text: &str, cgroup: Option<&str>, news: &mut Vec<OomNews>) {

@@ -1,0 +1,418 @@
+//! Ends of containers inside the core: noticed, held until their witnesses had time to speak, told, counted.
+
+use super::{ContainerKey, Core, Effect, oom_telling::subject_key};
+use crate::{
+    diagnosis::{
+        crash_loop::Story,
+        death::{Death, DeathExplanation, FaultNote, KillNote, ProbeKill, Witnesses},
+        exit::Exit,
+        oom::place_name,
+        termination::{Slot, Termination, Terminations, pod_key},
+    },
+    findings::{Change, Finding, FindingId, FindingState, Life, Occurrence, OccurrenceId, Subject, Topic},
+    model::{BootTime, Cause, ContainerId, Moment, PodUid},
+    parse::{container_log::LastWords, kubelet},
+    signal::{ContainerLogTail, ContainerRecord, ContainerState, PodRecord, SourceName},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A death is told when its witnesses had this long: syslog(2) is polled every two seconds.
+const WITNESS_MICROS: u64 = 3_000_000;
+
+/// A SIGKILL whose sender is not known yet waits until a counter without a line of the log is told, too.
+const KILL_WITNESS_MICROS: u64 = 8_000_000;
+
+/// Deaths waiting for their witnesses at a time: a whole node's containers at once.
+const MAX_WAITING: usize = 512;
+
+/// Kills, faults and probe decisions remembered.
+const MAX_NOTES: usize = 512;
+
+/// A fault belongs to a death if they are no further apart; statuses have whole seconds.
+const FAULT_WINDOW_MICROS: u64 = 2_500_000;
+
+/// A probe's decision precedes the death by at most the grace period and some.
+const PROBE_WINDOW_SECONDS: u64 = 90;
+
+/// A pod counts as crashed for an hour: the window of the node-or-workload rules.
+const CRASHED_SECONDS: u64 = 3600;
+
+/// A container whose last death is longer ago than the kubelet's longest back-off does not loop any more.
+const LOOPING_SECONDS: u64 = 600;
+
+/// What of the deaths survives a restart.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DurableDeaths {
+    /// The high-water marks.
+    pub terminations: Terminations,
+    /// Since when pods are followed.
+    pub watching_since: Option<Timestamp>,
+    /// Kills of instances whose end may still come.
+    pub kills: VecDeque<KillNote>,
+    /// The story of each container.
+    pub stories: BTreeMap<Slot, Story>,
+    /// When a container of each pod last crashed.
+    pub crashed: BTreeMap<PodUid, BootTime>,
+}
+
+/// Everything about deaths.
+#[derive(Debug, Default)]
+pub struct Deaths {
+    pub(super) durable: DurableDeaths,
+    waiting: Vec<(BootTime, Death)>,
+    faults: VecDeque<FaultNote>,
+    probes: VecDeque<(PodUid, Option<String>, ProbeKill)>,
+    last_words: VecDeque<((PodUid, String, u32), LastWords)>,
+    deletions: BTreeMap<String, (Timestamp, Option<u64>)>,
+}
+
+impl Deaths {
+    /// Remembers a kill until its container ends; a later telling replaces an earlier one.
+    pub fn note_kill(&mut self, note: KillNote) {
+        let kills = &mut self.durable.kills;
+        kills.retain(|known| known.container != note.container || known.at != note.at);
+        push_bounded(kills, note);
+    }
+
+    /// Remembers a fault that the kernel logged.
+    pub fn note_fault(&mut self, note: FaultNote) {
+        push_bounded(&mut self.faults, note);
+    }
+
+    /// Remembers the kubelet's decision to kill because of a probe.
+    pub fn note_probe(&mut self, pod: PodUid, container: Option<String>, kill: ProbeKill) {
+        push_bounded(&mut self.probes, (pod, container, kill));
+    }
+
+    /// Remembers what a container said last.
+    pub fn note_last_words(&mut self, tail: &ContainerLogTail) {
+        if let Some(words) = LastWords::of(&tail.lines) {
+            push_bounded(&mut self.last_words, ((tail.pod.clone(), tail.container.clone(), tail.attempt), words));
+        }
+    }
+
+    /// When the next death is due.
+    pub fn due(&self) -> Option<BootTime> {
+        self.waiting.iter().map(|(due, _)| *due).min()
+    }
+
+    /// How many containers crash-loop, and which pods crashed lately.
+    pub fn is_looping(&self, slot: &Slot, now: BootTime) -> bool {
+        let story = self.durable.stories.get(slot);
+        story.is_some_and(|story| story.told().is_some() && story.last_death().is_some_and(|at| now.seconds_since(at) < LOOPING_SECONDS))
+    }
+
+    /// Whether a container of the pod crashed in the last hour.
+    pub fn has_crashed(&self, pod: &PodUid, now: BootTime) -> bool {
+        self.durable.crashed.get(pod).is_some_and(|at| now.seconds_since(*at) < CRASHED_SECONDS)
+    }
+
+    /// The first deletion time that a pod showed: a stop that ends early moves it back.
+    fn with_first_deletion(&mut self, pod: &PodRecord) -> PodRecord {
+        let mut pod = pod.clone();
+        if let Some(deletion) = pod.deletion {
+            let (first, grace) = *self.deletions.entry(pod_key(&pod).to_owned()).or_insert((deletion, pod.grace_seconds));
+            (pod.deletion, pod.grace_seconds) = (Some(first), grace);
+        }
+        pod
+    }
+
+    fn knows_kill(&self, death: &Death) -> bool {
+        death.container.as_ref().is_some_and(|id| self.kill_of(id).is_some())
+    }
+
+    fn kill_of(&self, container: &ContainerId) -> Option<&KillNote> {
+        self.durable.kills.iter().rev().find(|kill| kill.container == *container)
+    }
+
+    fn fault_of(&self, death: &Death) -> Option<&FaultNote> {
+        let near = |fault: &&FaultNote| fault.at.boot.0.abs_diff(death.ended.boot.0) <= FAULT_WINDOW_MICROS;
+        let joined = self.faults.iter().rev().find(|fault| fault.container.is_some() && fault.container == death.container);
+        joined.or_else(|| {
+            let mut unplaced = self.faults.iter().filter(|fault| fault.container.is_none()).filter(near);
+            let only = unplaced.next()?;
+            unplaced.next().is_none().then_some(only)
+        })
+    }
+
+    fn probe_of(&self, death: &Death) -> Option<&ProbeKill> {
+        let name = &death.termination.slot.container;
+        let fits = |(pod, container, kill): &&(PodUid, Option<String>, ProbeKill)| {
+            let before = kill.at.boot <= BootTime(death.ended.boot.0.saturating_add(FAULT_WINDOW_MICROS));
+            *pod == death.pod
+                && container.as_ref().is_none_or(|container| container == name)
+                && before
+                && death.ended.boot.seconds_since(kill.at.boot) <= PROBE_WINDOW_SECONDS
+        };
+        self.probes.iter().rev().find(fits).map(|(.., kill)| kill)
+    }
+
+    fn last_words_of(&self, death: &Death) -> Option<LastWords> {
+        let key = (&death.pod, &death.termination.slot.container, death.termination.attempt);
+        let said = self.last_words.iter().rev().find(|((pod, container, attempt), _)| (pod, container, *attempt) == key);
+        said.map(|(_, words)| *words)
+    }
+
+    fn forget(&mut self, key: &str) {
+        self.durable.terminations.forget(key);
+        self.durable.stories.retain(|slot, _| slot.pod != key);
+        self.deletions.remove(key);
+    }
+}
+
+fn push_bounded<T>(notes: &mut VecDeque<T>, note: T) {
+    if notes.len() == MAX_NOTES {
+        notes.pop_front();
+    }
+    notes.push_back(note);
+}
+
+impl Core {
+    /// Looks at a pod for ends that are new.
+    pub(super) fn watch_deaths(&mut self, pod: &PodRecord, uid: &PodUid, at: Moment) {
+        let pod = self.deaths.with_first_deletion(pod);
+        let seen = self.deaths.durable.terminations.look(&pod, self.deaths.durable.watching_since);
+        self.counters.terminations_unobserved += seen.unobserved;
+        self.counters.restart_counter_resets += seen.resets;
+        let booted = at.at_boot_time(BootTime(0)).wall;
+        for termination in seen.terminations {
+            self.notice(&pod, uid, termination, booted, at);
+        }
+        self.watch_back_off(&pod);
+    }
+
+    fn notice(&mut self, pod: &PodRecord, uid: &PodUid, termination: Termination, booted: Timestamp, at: Moment) {
+        let Some(container) = pod.containers.iter().find(|container| container.name == termination.slot.container) else { return };
+        let state = &termination.state;
+        let ended = state.finished.map_or(at, |finished| at.at_wall_time(finished));
+        let id = state.container_id.as_deref().or(container.container_id.as_deref()).and_then(ContainerId::parse_status);
+        if let Some(id) = &id {
+            self.inventory.container_ended(id, ended.boot);
+            let news = self.oom_cases.container_changed(id, &self.inventory);
+            self.tell(news);
+        }
+        let exit = Exit::of(pod, container, state, Some(booted));
+        self.effects.extend(wanted_log(pod, uid, &termination, &exit));
+        if self.deaths.waiting.len() >= MAX_WAITING {
+            let (_, oldest) = self.deaths.waiting.remove(0);
+            self.tell_death(&oldest);
+        }
+        let death = Death { termination, pod: uid.clone(), container: id, exit, ended, noticed: at };
+        let wait = if death.wants_a_kill() && !self.deaths.knows_kill(&death) { KILL_WITNESS_MICROS } else { WITNESS_MICROS };
+        self.deaths.waiting.push((BootTime(at.boot.0.saturating_add(wait)), death));
+    }
+
+    fn watch_back_off(&mut self, pod: &PodRecord) {
+        for container in &pod.containers {
+            let Some(seconds) = back_off(container) else { continue };
+            let slot = Slot::of(pod, container);
+            if let Some(story) = self.deaths.durable.stories.get_mut(&slot) {
+                story.backs_off(seconds);
+            }
+        }
+    }
+
+    /// Tells the deaths whose witnesses had their time.
+    pub(super) fn advance_deaths(&mut self, now: BootTime) {
+        let (due, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.deaths.waiting).into_iter().partition(|(due, _)| *due <= now);
+        self.deaths.waiting = waiting;
+        for (_, death) in due {
+            // A kill that is still being completed would be told again without the status' words.
+            let unfinished = death.container.as_ref().is_some_and(|id| self.oom_cases.of_container(id).is_some());
+            if unfinished {
+                self.deaths.waiting.push((BootTime(now.0.saturating_add(1_000_000)), death));
+            } else {
+                self.tell_death(&death);
+            }
+        }
+        self.deaths.durable.crashed.retain(|_, at| now.seconds_since(*at) < CRASHED_SECONDS);
+    }
+
+    fn tell_death(&mut self, death: &Death) {
+        let kill = death.container.as_ref().and_then(|id| self.deaths.kill_of(id)).cloned();
+        let cause = match kill.filter(|kill| death.ended_of(kill)) {
+            Some(kill) => self.complete_kill(death, &kill),
+            None => self.tell_own_death(death),
+        };
+        self.count_death(death, cause);
+        self.effects.push(Effect::Save);
+    }
+
+    /// The kernel's kill is already told: the status completes it, or is contradicted by it.
+    fn complete_kill(&mut self, death: &Death, kill: &KillNote) -> Cause {
+        let story = self.add_to_story(death, kill.cause);
+        let subject = self.subject_of(death);
+        let says_oom = death.termination.state.reason.as_deref() == Some("OOMKilled") || crate::diagnosis::death::claims_init_oom(&death.termination.state);
+        let remark = if says_oom { "; the kernel's log agrees" } else { ", not OOMKilled; the kernel's log shows that it was" };
+        let evidence = death.status_evidence(says_oom, remark);
+        let Some(finding) = self.findings.get_mut(&kill.topic) else { return kill.cause };
+        finding.evidence.push(evidence);
+        if let Some(known) = finding.subjects.iter_mut().find(|known| known.container_id == death.container) {
+            *known = subject;
+        }
+        finding.crash_loop = story;
+        self.effects.push(Effect::Finding { change: Change::Amended, finding: Box::new(finding.clone()) });
+        kill.cause
+    }
+
+    fn tell_own_death(&mut self, death: &Death) -> Cause {
+        let kill = death.container.as_ref().and_then(|id| self.deaths.kill_of(id)).cloned();
+        let witnesses = Witnesses {
+            kill: kill.as_ref(),
+            fault: self.deaths.fault_of(death),
+            probe: self.deaths.probe_of(death),
+            last_words: self.deaths.last_words_of(death),
+            log_doubt: self.log_doubt(),
+        };
+        let explanation = death.explain(&witnesses);
+        let cause = explanation.cause;
+        if death.exit.crash {
+            let story = self.add_to_story(death, cause);
+            let related = kill.and_then(|kill| self.findings.get(&kill.topic)).map(|finding| finding.id.clone());
+            let finding = self.finding_of_death(death, explanation, story, related.into_iter().collect());
+            let topic = death_topic(cause, finding.subjects.first());
+            let id = OccurrenceId(position(death));
+            let weight = 1 + death.termination.unobserved_before;
+            self.record(Occurrence { topic, id, at: death.ended.boot, weight, finding: Finding { count: weight, ..finding } });
+        }
+        cause
+    }
+
+    fn add_to_story(&mut self, death: &Death, cause: Cause) -> Option<crate::findings::CrashLoop> {
+        let memory = death.container.as_ref().and_then(|id| self.inventory.container(id));
+        let life = Life {
+            attempt: Some(death.termination.attempt),
+            exit_code: Some(death.termination.state.exit_code),
+            uptime_seconds: death.uptime(),
+            memory_at_death_bytes: memory.and_then(|container| container.history.latest(death.ended.boot)),
+        };
+        let story = self.deaths.durable.stories.entry(death.termination.slot.clone()).or_default();
+        story.died(death.ended.boot, cause, life);
+        story.told()
+    }
+
+    fn count_death(&mut self, death: &Death, cause: Cause) {
+        if death.termination.earlier {
+            return;
+        }
+        let crash = death.exit.crash;
+        let key = ContainerKey::of(&self.subject_of(death));
+        self.counters.count_termination(key, cause);
+        if crash {
+            self.deaths.durable.crashed.insert(death.pod.clone(), death.ended.boot);
+        }
+    }
+
+    fn subject_of(&self, death: &Death) -> Subject {
+        Subject {
+            container: Some(death.termination.slot.container.clone()),
+            attempt: Some(death.termination.attempt),
+            ..self.inventory.subject(Some(&death.pod), death.container.as_ref())
+        }
+    }
+
+    fn finding_of_death(
+        &self,
+        death: &Death,
+        explanation: DeathExplanation,
+        crash_loop: Option<crate::findings::CrashLoop>,
+        related: Vec<FindingId>,
+    ) -> Finding {
+        let subject = self.subject_of(death);
+        let name = place_name(&subject);
+        let mut name = name.chars();
+        let name: String = name.next().into_iter().flat_map(char::to_uppercase).chain(name).collect();
+        Finding {
+            id: FindingId::derive(&self.boot(), &position(death), explanation.cause),
+            cause: explanation.cause,
+            confidence: explanation.confidence,
+            scope: explanation.scope,
+            blame: explanation.blame,
+            state: FindingState::Open,
+            count: 1,
+            first_seen: death.ended.wall,
+            last_seen: death.ended.wall,
+            summary: format!("{name} {}.", explanation.what.trim_end_matches('.')),
+            subjects: vec![subject],
+            evidence: explanation.evidence,
+            not_found: explanation.not_found,
+            blind: self.health.blind(),
+            actions: explanation.actions,
+            related,
+            attribution: explanation.attribution,
+            memory: None,
+            crash_loop,
+        }
+    }
+
+    /// Why the kernel's log proves nothing about now.
+    fn log_doubt(&self) -> Option<String> {
+        if !self.health.is_up(SourceName::KernelLog) {
+            return Some("it cannot be read".into());
+        }
+        self.kernel_log.lost_lately(self.now?.boot).then(|| "records of it were lost at that time".into())
+    }
+
+    /// Notes what the kernel says about the faults of processes.
+    pub(super) fn note_fault(&mut self, comm: Option<&str>, pid: Option<crate::model::Pid>, segfault: bool, line: &str, at: Moment) {
+        let known = pid.and_then(|pid| self.inventory.process(pid, comm, at.boot));
+        let general_protection = !segfault && line.contains("general protection");
+        self.deaths.note_fault(FaultNote { at, container: known.map(|known| known.container), line: line.to_owned(), general_protection, segfault });
+    }
+
+    /// Forgets a pod that is gone, and resolves what was about it.
+    pub(super) fn pod_gone(&mut self, uid: &PodUid, key: &str, now: BootTime) {
+        let due: Vec<_> = self.deaths.waiting.extract_if(.., |(_, death)| death.pod == *uid).collect();
+        for (_, death) in due {
+            self.tell_death(&death);
+        }
+        self.deaths.forget(key);
+        let only_it = |finding: &Finding| !finding.subjects.is_empty() && finding.subjects.iter().all(|subject| subject.pod_uid.as_ref() == Some(uid));
+        let topics: Vec<_> = self.findings.topics().filter(|(_, finding)| only_it(finding)).map(|(topic, _)| topic.clone()).collect();
+        for topic in topics {
+            if let Some(finding) = self.findings.resolve(&topic, now) {
+                self.effects.push(Effect::Finding { change: Change::Resolved, finding: Box::new(finding.clone()) });
+            }
+        }
+    }
+}
+
+/// Which happening it is: one life of one container.
+fn position(death: &Death) -> String {
+    let slot = String::from(death.termination.slot.clone());
+    let id = death.container.as_ref().map(|id| id.short().to_owned()).unwrap_or_default();
+    format!("end:{slot}:{}:{id}", death.termination.attempt)
+}
+
+/// The failures of a Job's pods are one condition; every other container is its own.
+fn death_topic(cause: Cause, subject: Option<&Subject>) -> Topic {
+    let Some(subject) = subject else { return Topic(format!("{cause}|")) };
+    match (&subject.workload_kind, &subject.workload, &subject.namespace) {
+        (Some(kind), Some(workload), Some(namespace)) if matches!(kind.as_str(), "Job" | "CronJob") => {
+            Topic(format!("{cause}|{kind}/{namespace}/{workload}|{}", subject.container.as_deref().unwrap_or_default()))
+        }
+        _ => Topic(format!("{cause}|{}", subject_key(subject))),
+    }
+}
+
+/// The log whose end is worth reading: of a container that ran and ended by itself.
+fn wanted_log(pod: &PodRecord, uid: &PodUid, termination: &Termination, exit: &Exit) -> Option<Effect> {
+    let ran = exit.crash && termination.state.exit_code != 0 && exit.cause != Cause::StartError;
+    ran.then(|| Effect::ReadLog {
+        namespace: pod.namespace.clone(),
+        pod: pod.name.clone(),
+        uid: uid.clone(),
+        container: termination.slot.container.clone(),
+        attempt: termination.attempt,
+    })
+}
+
+/// How long the kubelet waits before the next start.
+fn back_off(container: &ContainerRecord) -> Option<u64> {
+    let Some(ContainerState::Waiting(waiting)) = &container.state else { return None };
+    waiting.reason.as_deref().filter(|reason| *reason == "CrashLoopBackOff")?;
+    kubelet::back_off_delay(waiting.message.as_deref()?).map(|delay| delay.as_secs())
+}

@@ -1,0 +1,173 @@
+//! The kubelet's log inside the core: what it says about a pod corroborates a death, or explains why
+//! a pod does not start.
+//!
+//! The log promises nothing and a quiet kubelet says little, so no cause depends on it alone except
+//! those that nothing else tells: volumes and sandboxes.
+
+use super::{Core, Effect, oom_telling::subject_key};
+use crate::{
+    diagnosis::{death::ProbeKill, oom::place_name},
+    findings::{Change, Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Subject, Topic},
+    model::{Attribution, Blame, BootTime, Cause, Confidence, Moment, PodUid, Scope},
+    parse::kubelet::{KillReason, KubeletReader, Observation, Probe, Situation},
+    signal::{KubeletLine, KubeletOrigin, KubeletPosition},
+};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Streams put together at a time: one kubelet, one before its restart, PID 1, and some to spare.
+const MAX_STREAMS: usize = 8;
+
+/// Failed probes remembered, to know which container a decision is about.
+const MAX_PROBES: usize = 256;
+
+/// A record of several lines is complete when nothing followed for this long.
+const COMPLETE_AFTER_MICROS: u64 = 200_000;
+
+/// The state of reading the kubelet's log.
+#[derive(Debug, Default)]
+pub struct KubeletLog {
+    streams: BTreeMap<String, (KubeletReader, Moment)>,
+    failed_probes: VecDeque<(PodUid, String, Probe)>,
+    pub(super) position: KubeletPosition,
+}
+
+impl KubeletLog {
+    fn push(&mut self, line: &KubeletLine, at: Moment) -> Vec<Observation> {
+        self.position.pass(line);
+        let (stream, program) = match &line.origin {
+            KubeletOrigin::Journal { is_pid1: true, unit, .. } => (format!("systemd {unit}"), "systemd".to_owned()),
+            KubeletOrigin::Journal { unit, stream, pid, identifier, .. } => {
+                let pid = pid.map(|pid| pid.to_string());
+                (format!("{unit} {}", stream.clone().or(pid).unwrap_or_default()), identifier.clone().unwrap_or_else(|| "kubelet".into()))
+            }
+            KubeletOrigin::File { path, .. } => (path.to_string(), "kubelet".into()),
+        };
+        if self.streams.len() >= MAX_STREAMS && !self.streams.contains_key(&stream) {
+            let oldest = self.streams.iter().min_by_key(|(_, (_, last))| *last).map(|(name, _)| name.clone());
+            oldest.and_then(|oldest| self.streams.remove(&oldest));
+        }
+        let (reader, last) = self.streams.entry(stream).or_insert_with(|| (KubeletReader::default(), at));
+        *last = at;
+        reader.push(Some(&program), &line.text)
+    }
+
+    fn overdue(&mut self, now: BootTime) -> Vec<(Observation, Moment)> {
+        let quiet = self.streams.values_mut().filter(|(_, last)| now.micros_since(last.boot) >= COMPLETE_AFTER_MICROS);
+        quiet.flat_map(|(reader, last)| reader.flush().into_iter().map(|observation| (observation, *last))).collect()
+    }
+
+    fn note_failed_probe(&mut self, pod: PodUid, container: String, probe: Probe) {
+        self.failed_probes.retain(|(known, name, _)| *known != pod || *name != container);
+        if self.failed_probes.len() == MAX_PROBES {
+            self.failed_probes.pop_front();
+        }
+        self.failed_probes.push_back((pod, container, probe));
+    }
+
+    /// The container whose probe failed last in a pod.
+    fn container_of_decision(&self, pod: &PodUid, probe: Probe) -> Option<String> {
+        let failed = self.failed_probes.iter().rev().find(|(known, _, kind)| known == pod && *kind == probe);
+        failed.map(|(_, container, _)| container.clone())
+    }
+}
+
+impl Core {
+    /// Reads a line of the kubelet's log.
+    pub(super) fn kubelet(&mut self, line: &KubeletLine, at: Moment) {
+        let happened = match &line.origin {
+            KubeletOrigin::Journal { boot_time: Some(boot), .. } => at.at_boot_time(*boot),
+            _ => at,
+        };
+        for observation in self.kubelet_log.push(line, happened) {
+            self.observe(observation, happened);
+        }
+    }
+
+    /// Completes records that nothing followed.
+    pub(super) fn advance_kubelet(&mut self, now: BootTime) {
+        for (observation, at) in self.kubelet_log.overdue(now) {
+            self.observe(observation, at);
+        }
+    }
+
+    fn observe(&mut self, observation: Observation, at: Moment) {
+        let subject = &observation.subject;
+        let named = || self.inventory.pod_named(subject.namespace.as_deref()?, subject.pod.as_deref()?);
+        let Some(pod) = subject.uid.clone().or_else(named) else { return };
+        let said = observation.said.as_str().to_owned();
+        match observation.situation {
+            Situation::ProbeFailed { probe, errored: false } => {
+                if let Some(container) = observation.subject.container {
+                    self.kubelet_log.note_failed_probe(pod, container, probe);
+                }
+            }
+            Situation::ProbeDecision { probe: Some(probe) } => self.probe_kill(pod, None, probe, said, at),
+            Situation::KillReason { reason: KillReason::Probe(probe) } => self.probe_kill(pod, observation.subject.container, probe, said, at),
+            Situation::VolumeFailed { volumes, operation: Some(_) } => {
+                let what = format!("volume {} cannot be mounted", volumes.join(", "));
+                self.tell_not_starting(&pod, Cause::VolumeMount, &what, said, at);
+            }
+            Situation::SandboxFailed => {
+                self.tell_not_starting(&pod, Cause::SandboxNetwork, "its sandbox or its network cannot be set up", said, at);
+            }
+            _ => {}
+        }
+    }
+
+    fn probe_kill(&mut self, pod: PodUid, container: Option<String>, probe: Probe, said: String, at: Moment) {
+        if probe == Probe::Readiness {
+            return;
+        }
+        let container = container.or_else(|| self.kubelet_log.container_of_decision(&pod, probe));
+        self.deaths.note_probe(pod, container, ProbeKill { at, startup: probe == Probe::Startup, said });
+    }
+
+    fn tell_not_starting(&mut self, pod: &PodUid, cause: Cause, what: &str, said: String, at: Moment) {
+        let subject = self.inventory.subject(Some(pod), None);
+        let topic = not_starting_topic(cause, &subject);
+        let position = format!("kubelet:{cause}:{pod}:{}", at.boot.0);
+        let finding = Finding {
+            id: FindingId::derive(&self.boot(), &position, cause),
+            cause,
+            confidence: Confidence::Proven,
+            scope: Scope::Pod,
+            blame: Blame::Insufficient,
+            state: FindingState::Open,
+            count: 1,
+            first_seen: at.wall,
+            last_seen: at.wall,
+            summary: format!("In {}, nothing starts: {what}.", place_name(&subject)),
+            subjects: vec![subject],
+            evidence: vec![Evidence { source: EvidenceSource::KubeletLog, time: at.wall, what: said, supports: true, how_matched: "pod uid".into() }],
+            not_found: vec![],
+            blind: self.health.blind(),
+            actions: vec![action(cause).into()],
+            related: vec![],
+            attribution: Attribution::Runtime,
+            memory: None,
+            crash_loop: None,
+        };
+        self.record(Occurrence { topic, id: OccurrenceId(position), at: at.boot, weight: 1, finding });
+    }
+
+    /// A pod of which something runs has its volumes and its sandbox.
+    pub(super) fn resolve_not_starting(&mut self, uid: &PodUid, now: BootTime) {
+        let subject = Subject { pod_uid: Some(uid.clone()), ..Subject::default() };
+        for cause in [Cause::VolumeMount, Cause::SandboxNetwork] {
+            if let Some(finding) = self.findings.resolve(&not_starting_topic(cause, &subject), now) {
+                self.effects.push(Effect::Finding { change: Change::Resolved, finding: Box::new(finding.clone()) });
+            }
+        }
+    }
+}
+
+fn not_starting_topic(cause: Cause, subject: &Subject) -> Topic {
+    Topic(format!("{cause}|{}", subject_key(subject)))
+}
+
+fn action(cause: Cause) -> &'static str {
+    match cause {
+        Cause::VolumeMount => "Create what the volume names, or correct its name; look at the storage if it exists.",
+        _ => "Look at the network plugin on this node: its pods, its configuration, its free addresses.",
+    }
+}

@@ -1,0 +1,102 @@
+//! The story of a container that dies again and again.
+
+use crate::{
+    findings::{CrashLoop, Life},
+    model::{BootTime, Cause},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Lives told: enough to see a pattern.
+const LIVES: usize = 8;
+
+/// The deaths of one container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Story {
+    deaths: u64,
+    lives: VecDeque<(BootTime, Cause, Life)>,
+    back_off_seconds: Option<u64>,
+    same_cause: bool,
+}
+
+impl Story {
+    /// Adds a death.
+    pub fn died(&mut self, at: BootTime, cause: Cause, life: Life) {
+        self.same_cause = self.deaths == 0 || (self.same_cause && self.lives.back().is_some_and(|(_, last, _)| *last == cause));
+        self.deaths += 1;
+        if self.lives.len() == LIVES {
+            self.lives.pop_front();
+        }
+        self.lives.push_back((at, cause, life));
+    }
+
+    /// Notes how long the kubelet now waits before the next start.
+    pub fn backs_off(&mut self, seconds: u64) {
+        self.back_off_seconds = Some(seconds);
+    }
+
+    /// When it died last.
+    pub fn last_death(&self) -> Option<BootTime> {
+        self.lives.back().map(|(at, ..)| *at)
+    }
+
+    /// The loop, from the second death on, or from the first if its attempt number shows earlier ones.
+    pub fn told(&self) -> Option<CrashLoop> {
+        let attempt = self.lives.iter().filter_map(|(.., life)| life.attempt).max();
+        (self.deaths > 1 || attempt.is_some_and(|attempt| attempt > 0)).then(|| CrashLoop {
+            deaths: self.deaths,
+            attempt,
+            interval_seconds: self.interval(),
+            back_off_seconds: self.back_off_seconds,
+            same_cause: self.same_cause,
+            lives: self.lives.iter().map(|(.., life)| life.clone()).collect(),
+        })
+    }
+
+    /// The median time between two deaths.
+    fn interval(&self) -> Option<u64> {
+        let times = self.lives.iter().map(|(at, ..)| *at);
+        let mut gaps: Vec<_> = times.clone().zip(times.skip(1)).map(|(earlier, later)| later.seconds_since(earlier)).collect();
+        gaps.sort_unstable();
+        gaps.get(gaps.len() / 2).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life(attempt: u32) -> Life {
+        Life { attempt: Some(attempt), exit_code: Some(1), uptime_seconds: Some(2), memory_at_death_bytes: None }
+    }
+
+    fn at(second: u64) -> BootTime {
+        BootTime(second * 1_000_000)
+    }
+
+    #[test]
+    fn a_loop_is_told_with_its_pace() {
+        let mut story = Story::default();
+        story.died(at(0), Cause::AppError, life(0));
+        assert_eq!(story.told(), None, "one death is no loop");
+        for (attempt, second) in [(1, 12), (2, 34), (3, 76)] {
+            story.died(at(second), Cause::AppError, life(attempt));
+        }
+        story.backs_off(40);
+        let told = story.told().expect("a loop");
+        assert_eq!((told.deaths, told.attempt, told.interval_seconds, told.back_off_seconds), (4, Some(3), Some(22), Some(40)));
+        assert!(told.same_cause && told.lives.len() == 4);
+    }
+
+    #[test]
+    fn different_causes_are_said_and_the_list_is_bounded() {
+        let mut story = Story::default();
+        for attempt in 0..20 {
+            let cause = if attempt == 3 { Cause::Segfault } else { Cause::AppError };
+            story.died(at(u64::from(attempt) * 10), cause, life(attempt));
+        }
+        let told = story.told().expect("a loop");
+        assert_eq!((told.same_cause, told.lives.len(), told.deaths), (false, LIVES, 20));
+    }
+}

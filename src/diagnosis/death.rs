@@ -1,0 +1,281 @@
+//! Explains the end of a container instance from everything that was seen around it.
+//!
+//! Flows in: the end as the pod's status tells it, and the witnesses that were joined to it. Flows
+//! out: a [`DeathExplanation`]. Reconciles: where kernel, kubelet and pod status disagree, it says so.
+
+use super::{exit::Exit, termination::Termination};
+use crate::{
+    findings::{Evidence, EvidenceSource},
+    model::{Attribution, Blame, BootTime, Cause, Confidence, ContainerId, Moment, PodUid, Scope},
+    parse::container_log::LastWords,
+    signal::TerminatedState,
+};
+use serde::{Deserialize, Serialize};
+
+/// A death whose process the kernel took within this time before the end ended of it: the first
+/// process saw its child die and left, or the whole container was taken.
+const ENDED_OF_KILL_SECONDS: u64 = 10;
+
+/// One end, with what identifies it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Death {
+    /// The end.
+    pub termination: Termination,
+    /// Its pod, in the kubelet's form.
+    pub pod: PodUid,
+    /// The instance's id.
+    pub container: Option<ContainerId>,
+    /// What its status says.
+    pub exit: Exit,
+    /// When it ended, as well as its status says.
+    pub ended: Moment,
+    /// When the agent learnt of it.
+    pub noticed: Moment,
+}
+
+/// A kill by the kernel in one container instance, remembered until the instance's end is explained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KillNote {
+    /// The instance.
+    pub container: ContainerId,
+    /// When.
+    pub at: BootTime,
+    /// Why.
+    pub cause: Cause,
+    /// Whether the killed process was the container's first; `None` where that is not known.
+    pub ends_container: Option<bool>,
+    /// The topic of its finding.
+    pub topic: crate::findings::Topic,
+}
+
+/// A fault that the kernel logged about a process: a segfault or another trap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultNote {
+    /// When.
+    pub at: Moment,
+    /// The container, if the process had been seen in it.
+    pub container: Option<ContainerId>,
+    /// The kernel's own words.
+    pub line: String,
+    /// Whether it is a general protection fault, which is how an `abort()` of a container's first
+    /// process ends: SIGABRT has no effect on it, so the C library runs an instruction that traps.
+    pub general_protection: bool,
+    /// Whether it is a page fault.
+    pub segfault: bool,
+}
+
+/// The kubelet's decision to kill a container because of a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeKill {
+    /// When.
+    pub at: Moment,
+    /// Whether the startup probe failed, else the liveness probe.
+    pub startup: bool,
+    /// What the kubelet said.
+    pub said: String,
+}
+
+/// The witnesses of one death.
+#[derive(Debug, Clone, Default)]
+pub struct Witnesses<'a> {
+    /// The kernel's latest kill in this instance.
+    pub kill: Option<&'a KillNote>,
+    /// A fault that the kernel logged.
+    pub fault: Option<&'a FaultNote>,
+    /// The kubelet's probe decision.
+    pub probe: Option<&'a ProbeKill>,
+    /// What the program said last.
+    pub last_words: Option<LastWords>,
+    /// Why the kernel's log proves nothing about this time; `None` if it was readable and whole.
+    pub log_doubt: Option<String>,
+}
+
+/// A death, explained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeathExplanation {
+    /// Why.
+    pub cause: Cause,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Where.
+    pub scope: Scope,
+    /// Whose fault.
+    pub blame: Blame,
+    /// What happened, as a clause that follows the container's name.
+    pub what: String,
+    /// The witnesses' words.
+    pub evidence: Vec<Evidence>,
+    /// What was looked for in vain.
+    pub not_found: Vec<String>,
+    /// What to do.
+    pub actions: Vec<String>,
+    /// How the decisive witness was joined.
+    pub attribution: Attribution,
+}
+
+impl Death {
+    /// Whether the kernel's kill is what this instance ended of.
+    pub fn ended_of(&self, kill: &KillNote) -> bool {
+        match kill.ends_container {
+            Some(true) => true,
+            _ => self.ended.boot.seconds_since(kill.at) <= ENDED_OF_KILL_SECONDS && self.termination.state.exit_code != 128 + 15,
+        }
+    }
+
+    /// Whether its status looks like a kill by the kernel, whether or not it says so.
+    pub fn wants_a_kill(&self) -> bool {
+        let state = &self.termination.state;
+        state.exit_code == 128 + 9 || state.reason.as_deref() == Some("OOMKilled") || claims_init_oom(state)
+    }
+
+    /// What Kubernetes says, as evidence.
+    pub fn status_evidence(&self, supports: bool, remark: &str) -> Evidence {
+        let what = format!("Kubernetes says {}{remark}", said(&self.termination.state));
+        Evidence { source: EvidenceSource::PodStatus, time: self.ended.wall, what, supports, how_matched: "container id".into() }
+    }
+
+    /// How long it lived, in seconds.
+    pub fn uptime(&self) -> Option<u64> {
+        let state = &self.termination.state;
+        let lived = state.finished?.duration_since(state.started?);
+        u64::try_from(lived.as_secs()).ok()
+    }
+
+    /// Explains the end.
+    pub fn explain(&self, witnesses: &Witnesses<'_>) -> DeathExplanation {
+        let mut told = DeathExplanation {
+            cause: self.exit.cause,
+            confidence: self.exit.confidence,
+            scope: self.exit.scope,
+            blame: self.exit.blame,
+            what: self.exit.what.clone(),
+            evidence: vec![self.status_evidence(true, "")],
+            not_found: Vec::new(),
+            actions: Vec::new(),
+            attribution: Attribution::Runtime,
+        };
+        self.weigh_probe(witnesses, &mut told);
+        self.weigh_fault(witnesses, &mut told);
+        self.weigh_last_words(witnesses, &mut told);
+        self.weigh_oom_claim(witnesses, &mut told);
+        told.actions = actions(told.cause);
+        told
+    }
+
+    fn weigh_probe(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
+        let Some(probe) = witnesses.probe else { return };
+        (told.cause, told.what) = if probe.startup {
+            (Cause::StartupProbe, "was killed by the kubelet because its startup probe never succeeded".to_owned())
+        } else {
+            (Cause::LivenessProbe, "was killed by the kubelet because its liveness probe failed".to_owned())
+        };
+        (told.confidence, told.blame) = (Confidence::Proven, Blame::Workload);
+        told.evidence.push(Evidence {
+            source: EvidenceSource::KubeletLog,
+            time: probe.at.wall,
+            what: probe.said.clone(),
+            supports: true,
+            how_matched: "pod uid and container".into(),
+        });
+    }
+
+    fn weigh_fault(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
+        let (Some(fault), true) = (witnesses.fault, self.is_signalled()) else { return };
+        if told.cause == Cause::Segfault && fault.general_protection {
+            told.cause = Cause::Aborted;
+            told.what = "aborted itself: SIGABRT has no effect on a container's first process, so the C library made it trap (SIGSEGV)".into();
+        }
+        let joined = fault.container.is_some();
+        told.confidence = if joined { Confidence::Proven } else { told.confidence };
+        told.evidence.push(Evidence {
+            source: EvidenceSource::KernelLog,
+            time: fault.at.wall,
+            what: fault.line.clone(),
+            supports: true,
+            how_matched: if joined { "pid, seen in the container" } else { "time: the only fault of that second" }.into(),
+        });
+    }
+
+    fn weigh_last_words(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
+        let Some(words) = witnesses.last_words else { return };
+        let refines = matches!(told.cause, Cause::AppError | Cause::Segfault | Cause::CommandNotFound | Cause::NotExecutable);
+        if let Some(cause) = words.cause.filter(|_| refines) {
+            told.cause = cause;
+        }
+        told.what = format!("{}; its last words: {}", told.what, words.what);
+        told.evidence.push(Evidence {
+            source: EvidenceSource::ContainerLog,
+            time: self.ended.wall,
+            what: format!("the end of its log shows {}", words.what),
+            supports: true,
+            how_matched: "pod uid, container and attempt".into(),
+        });
+    }
+
+    /// `OOMKilled`, and a SIGKILL, are held against the kernel's own log.
+    fn weigh_oom_claim(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
+        let state = &self.termination.state;
+        let claims = state.reason.as_deref() == Some("OOMKilled") || claims_init_oom(state);
+        let killed = state.exit_code == 128 + 9;
+        if !claims && !killed {
+            return;
+        }
+        match (witnesses.kill, &witnesses.log_doubt) {
+            (Some(kill), _) => {
+                let ago = self.ended.boot.seconds_since(kill.at);
+                let remark = format!("; but that was a child process, {ago} s before, which the container survived");
+                told.evidence.retain(|evidence| evidence.source != EvidenceSource::PodStatus);
+                told.evidence.push(self.status_evidence(false, &remark));
+                told.what = format!("{} (not for lack of memory: the kernel had killed a child of it {ago} s before)", told.what);
+            }
+            (None, Some(doubt)) => {
+                told.not_found.push(format!("a kill by the kernel in this instance; the kernel's log proves nothing here: {doubt}"));
+                if claims {
+                    (told.cause, told.confidence) = (Cause::OomContainerLimit, Confidence::Possible);
+                }
+            }
+            (None, None) if claims => {
+                (told.cause, told.confidence, told.blame) = (Cause::Killed, Confidence::Likely, Blame::Insufficient);
+                told.evidence.retain(|evidence| evidence.source != EvidenceSource::PodStatus);
+                told.evidence.push(self.status_evidence(false, "; the kernel killed nothing in this instance"));
+                told.what = "ended, and Kubernetes says OOMKilled, but the kernel killed nothing in it".into();
+            }
+            (None, None) => told.not_found.push("a kill by the kernel's OOM killer: its log is whole and has none in this instance".into()),
+        }
+    }
+
+    fn is_signalled(&self) -> bool {
+        matches!(self.termination.state.exit_code, 132 | 134 | 135 | 136 | 139)
+    }
+}
+
+/// runc's words when the container's first process did not survive its start (libcontainer/process_linux.go).
+pub fn claims_init_oom(state: &TerminatedState) -> bool {
+    state.message.as_deref().is_some_and(|message| message.contains("container init was OOM-killed"))
+}
+
+fn said(state: &TerminatedState) -> String {
+    match &state.reason {
+        Some(reason) => format!("{reason}, exit code {}", state.exit_code),
+        None => format!("exit code {}", state.exit_code),
+    }
+}
+
+fn actions(cause: Cause) -> Vec<String> {
+    let action = match cause {
+        Cause::AppError | Cause::AppPanic | Cause::Aborted => "Read the container's previous log: `kubectl logs --previous`.",
+        Cause::Segfault | Cause::BusError => "Look for a recent change of the program or its libraries; a core dump tells where.",
+        Cause::IllegalInstruction => "Compare the CPU of this node with one where it runs; the program may be built for a newer one.",
+        Cause::CommandNotFound | Cause::NotExecutable | Cause::StartError => "Compare the command of the pod with what the image holds.",
+        Cause::ExecFormat => "Build the image for this node's architecture, or select nodes of the other one.",
+        Cause::LivenessProbe => "Look at what the probe asks and how long it may take; a slow answer under load looks like death.",
+        Cause::StartupProbe => "Give the startup probe more time (failureThreshold), or find out what the start waits for.",
+        Cause::Completed => "Use a Job, or a restartPolicy that fits a program that ends.",
+        Cause::SlowShutdown => "Let the program handle SIGTERM, or give it a longer terminationGracePeriodSeconds.",
+        Cause::Killed => "Look for who sent SIGKILL: an operator, a probe, a debugger; the kubelet's log at -v=2 names its own kills.",
+        Cause::EvictedDisk | Cause::EvictedInodes | Cause::EvictedMemory | Cause::EvictedPids => "Look at what filled the node; evicted pods are often not the culprits.",
+        Cause::EvictedEphemeralStorage => "Write less to the container's own files, or raise its ephemeral-storage limit.",
+        _ => return Vec::new(),
+    };
+    vec![action.into()]
+}

@@ -1,0 +1,222 @@
+//! Recordings replayed through the core, each held to a reviewed snapshot of what it tells.
+//!
+//! `tests/streams/README.md` says what each recording is and how it was made.
+
+use nodewhy::{
+    core::{Checkpoint, Core},
+    findings::Finding,
+    record::Recording,
+    signal::{Body, KernelLine, Signal},
+};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// The most restart points tried on one recording.
+const MOST_CUTS: usize = 60;
+
+fn recordings() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/streams");
+    let files = std::fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry").path());
+    let mut recordings: Vec<_> = files.filter(|path| name(path).contains(".jsonl")).collect();
+    recordings.sort();
+    recordings
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().expect("name").to_string_lossy().into_owned()
+}
+
+fn signals(path: &Path) -> Vec<Signal> {
+    Recording::open(path).expect("a recording").collect::<Result<_, _>>().expect("whole")
+}
+
+fn replay(mut core: Core, signals: &[Signal]) -> Core {
+    for signal in signals {
+        core.apply(signal.clone());
+    }
+    core
+}
+
+fn whole(signals: &[Signal]) -> Core {
+    let mut core = replay(Core::new(), signals);
+    core.finish();
+    core
+}
+
+/// What a recording tells: findings, what was counted and lost.
+fn told(core: &Core) -> Value {
+    let snapshot = core.snapshot();
+    let counters = serde_json::to_value(&snapshot.counters).expect("json");
+    let happened = |value: &Value| match value {
+        Value::Number(number) => number.as_u64() != Some(0),
+        Value::Object(map) => map.values().any(|count| count.as_u64() != Some(0)),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    };
+    let counters: serde_json::Map<_, _> = counters.as_object().expect("object").iter().map(|(key, value)| (key.clone(), without_zeros(value))).collect();
+    let counters: serde_json::Map<_, _> = counters.into_iter().filter(|(_, value)| happened(value)).collect();
+    let lost: serde_json::Map<_, _> =
+        snapshot.sources.iter().filter(|health| health.lost > 0).map(|health| (health.source.to_string(), json!(health.lost))).collect();
+    json!({"findings": snapshot.findings, "counters": counters, "lost": lost})
+}
+
+fn without_zeros(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map.iter().filter(|(_, value)| value.as_u64() != Some(0)).map(|(key, value)| (key.clone(), value.clone())).collect(),
+        Value::Array(list) => list.iter().filter(|entry| entry.get(2).and_then(Value::as_u64) != Some(0)).cloned().collect(),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn each_recording_tells_what_its_snapshot_says() {
+    let recordings = recordings();
+    assert!(recordings.len() >= 9, "{recordings:?}");
+    for path in recordings {
+        let name = name(&path);
+        let short = name.split('.').next().expect("a name");
+        insta::with_settings!({snapshot_path => "streams", prepend_module_to_snapshot => false, omit_expression => true}, {
+            insta::assert_json_snapshot!(short, told(&whole(&signals(&path))));
+        });
+    }
+}
+
+#[test]
+fn a_second_replay_tells_the_same_to_the_byte() {
+    for path in recordings() {
+        let signals = signals(&path);
+        let [first, second] = [(), ()].map(|()| serde_json::to_vec(&whole(&signals).snapshot().findings).expect("json"));
+        assert!(first == second, "{}", name(&path));
+    }
+}
+
+#[test]
+fn a_clean_boot_tells_nothing() {
+    let path = recordings().into_iter().find(|path| name(path).starts_with("clean-boot")).expect("recording");
+    let core = whole(&signals(&path));
+    assert_eq!(core.snapshot().findings, []);
+    assert_eq!(core.snapshot().counters.spoofed_records, 0, "a line about the OOM daemon is not a kill");
+}
+
+/// A crash of the agent anywhere in a recording, and its start again, change no finding and no count.
+#[test]
+fn a_restart_anywhere_loses_nothing_and_repeats_nothing() {
+    for path in recordings() {
+        let signals = signals(&path);
+        let core = whole(&signals);
+        for cut in cuts(signals.len()) {
+            let restarted = restarted(&signals, cut);
+            assert_eq!(kills(&restarted), kills(&core), "{}: restart after signal {cut}", name(&path));
+            if !waits_for_an_owner(&signals[..cut]) {
+                assert_eq!(essence(&restarted), essence(&core), "{}: restart after signal {cut}", name(&path));
+            }
+        }
+    }
+}
+
+/// OOM kills counted, of every cause.
+fn kills(core: &Core) -> u64 {
+    core.snapshot().counters.oom_kills.iter().map(|(.., count)| count).sum()
+}
+
+/// Whether a kill without its dump is not told yet. Only the process seen before it says whose it
+/// was, and a restart forgets that; the kill is then told as not attributed.
+fn waits_for_an_owner(before: &[Signal]) -> bool {
+    const TOLD_AFTER_MICROS: u64 = 1_100_000;
+    let now = before.last().expect("at least one").at.boot;
+    let lines = before.iter().filter_map(|signal| match &signal.body {
+        Body::Kernel(KernelLine::Kmsg(line)) => Some((signal.at.boot, line.as_str())),
+        _ => None,
+    });
+    let lines: Vec<_> = lines.collect();
+    let bare = |pair: &[(_, &str)]| pair[1].1.contains("Killed process") && !pair[0].1.contains("oom-kill:");
+    lines.windows(2).any(|pair| bare(pair) && now.micros_since(pair[1].0) < TOLD_AFTER_MICROS)
+}
+
+/// Every signal of a short recording, else an even choice.
+fn cuts(length: usize) -> impl Iterator<Item = usize> {
+    (1..length).step_by(length.div_ceil(MOST_CUTS))
+}
+
+/// Everything that must not depend on restarts. The figures shortly before a kill are not kept over
+/// them, so sentences may say less.
+fn essence(core: &Core) -> Value {
+    let snapshot = core.snapshot();
+    let mut findings: Vec<_> = snapshot.findings.iter().map(identity).collect();
+    findings.sort_by_key(ToString::to_string);
+    let counters = &snapshot.counters;
+    json!({
+        "findings": findings,
+        "kills": counters.oom_kills,
+        "workloads": counters.workload_oom_kills,
+        "host": counters.host_oom_kills,
+        "unattributed": counters.unattributed,
+        "foreign": counters.foreign_oom_kills,
+        "only_counter": counters.kills_only_counter,
+    })
+}
+
+fn identity(finding: &Finding) -> Value {
+    json!({"id": finding.id, "cause": finding.cause, "scope": finding.scope, "count": finding.count, "subjects": finding.subjects})
+}
+
+/// The core of an agent that crashed after `cut` signals and was started again: it reads the kernel's
+/// ring again from where its checkpoint says, its sources say what is true now, and the rest follows.
+fn restarted(signals: &[Signal], cut: usize) -> Core {
+    let (before, after) = signals.split_at(cut);
+    let stored = serde_json::to_string(&replay(Core::new(), before).checkpoint().expect("the boot is known")).expect("json");
+    let checkpoint: Checkpoint = serde_json::from_str(&stored).expect("json");
+    let core = replay(Core::restore(checkpoint), &start_of_second_run(before));
+    let mut core = replay(core, after);
+    core.finish();
+    core
+}
+
+/// What a start at the end of `before` reads: facts and conditions, pods, the state of every cgroup,
+/// and the whole ring.
+fn start_of_second_run(before: &[Signal]) -> Vec<Signal> {
+    let now = before.last().expect("at least the facts").at;
+    let mut state: Vec<(String, Body)> = Vec::new();
+    let mut ring = Vec::new();
+    for signal in before {
+        let key = match &signal.body {
+            Body::Kernel(line) => {
+                ring.push(Body::Kernel(line.clone()));
+                continue;
+            }
+            Body::CgroupGone { path } => {
+                state.retain(|(key, _)| !key.ends_with(path.as_str()));
+                continue;
+            }
+            Body::Node(_) => "node".into(),
+            Body::Source(report) => format!("source {}", report.source),
+            Body::Cgroup(sample) => format!("cgroup {}", sample.path),
+            Body::Processes(read) => format!("processes {}", read.cgroup),
+            Body::NodeMemory(_) => "memory".into(),
+            Body::Pods(_) => format!("pods {}", state.len()),
+            Body::Gap(_) | Body::ContainerLog(_) | Body::Tick => continue,
+        };
+        match state.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, body)) => *body = signal.body.clone(),
+            None => state.push((key, signal.body.clone())),
+        }
+    }
+    let node_first = |(key, _): &(String, Body)| key != "node";
+    state.sort_by_key(node_first);
+    state.into_iter().map(|(_, body)| body).chain(ring).map(|body| Signal { at: now, body }).collect()
+}
+
+#[test]
+fn the_shipped_recording_is_small_and_tells_one_kill() {
+    let path = recordings().into_iter().find(|path| name(path) == "container-limit.jsonl.zst").expect("recording");
+    assert!(std::fs::metadata(&path).expect("file").len() < 40_000);
+    let signals = signals(&path);
+    assert_eq!(whole(&signals).snapshot().findings.len(), 1);
+    let own = |signal: &Signal| match &signal.body {
+        Body::Cgroup(sample) => sample.path.starts_with("/nodewhy-demo-"),
+        Body::Processes(read) => read.cgroup.starts_with("/nodewhy-demo-"),
+        Body::Kernel(line) => matches!(line, KernelLine::Kmsg(_)),
+        _ => true,
+    };
+    assert!(signals.iter().all(own), "nothing of other pods");
+}
