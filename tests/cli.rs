@@ -1,5 +1,14 @@
 //! The program as people call it: exit status, what is said where, and input of every kind.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
 use assert_cmd::Command;
 use serde_json::Value;
 use std::{

@@ -1,6 +1,15 @@
 //! `nodewhy parse` on a corpus of labelled excerpts of real logs, which lives outside of this
 //! repository: beside it as `../shared/corpus`, or where `NODEWHY_CORPUS` says.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
 use std::{path::PathBuf, process::Command};
 
 fn corpus() -> PathBuf {

@@ -1,6 +1,15 @@
 //! Real kills by this machine's kernel in real cgroups, explained by the sources and the core
 //! together.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
 mod live;
 
 use live::{Agent, LIMIT, MIB, alone, container, containers, killed, one_container, pod, protect, start, start_filling};

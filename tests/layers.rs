@@ -2,6 +2,15 @@
 //!
 //! What only tests use is not looked at.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
 use std::{
     fmt::Write,
     fs,

@@ -2,6 +2,15 @@
 //!
 //! `tests/streams/README.md` says what each recording is and how it was made.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
 use nodewhy::{
     core::{Checkpoint, Core},
     findings::Finding,
