@@ -71,6 +71,6 @@ docs: ## Write the generated pages anew.
 e2e: release ## A real Kubernetes, on this machine, with the agent in it. As root.
 	tests/kubernetes/run --agent $(TARGET)/release/nodewhy $(ARGS)
 
-record-streams: build ## Record the kill that is shown where none can be made (tests/streams). As root.
-	@tools/setup record
-	tools/record-streams $(TARGET)/debug/nodewhy
+record-streams: ## Record the kills of tests/streams anew; review what changes. As root.
+	@tools/setup build test
+	tests/streams/record

@@ -2,6 +2,18 @@
 //!
 //! `tests/streams/README.md` says what each recording is and how it was made.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "a test ends where it is surprised"
+)]
+
 use nodewhy::{
     core::{Checkpoint, Core},
     findings::Finding,
@@ -53,7 +65,8 @@ fn told(core: &Core) -> Value {
         Value::Array(list) => !list.is_empty(),
         _ => true,
     };
-    let counters: serde_json::Map<_, _> = counters.as_object().expect("object").iter().map(|(key, value)| (key.clone(), without_zeros(value))).collect();
+    let counters: serde_json::Map<_, _> =
+        counters.as_object().expect("object").iter().map(|(key, value)| (key.clone(), without_zeros(value))).collect();
     let counters: serde_json::Map<_, _> = counters.into_iter().filter(|(_, value)| happened(value)).collect();
     let lost: serde_json::Map<_, _> =
         snapshot.sources.iter().filter(|health| health.lost > 0).map(|health| (health.source.to_string(), json!(health.lost))).collect();
@@ -62,7 +75,9 @@ fn told(core: &Core) -> Value {
 
 fn without_zeros(value: &Value) -> Value {
     match value {
-        Value::Object(map) => map.iter().filter(|(_, value)| value.as_u64() != Some(0)).map(|(key, value)| (key.clone(), value.clone())).collect(),
+        Value::Object(map) => {
+            map.iter().filter(|(_, value)| value.as_u64() != Some(0)).map(|(key, value)| (key.clone(), value.clone())).collect()
+        }
         Value::Array(list) => list.iter().filter(|entry| entry.get(2).and_then(Value::as_u64) != Some(0)).cloned().collect(),
         other => other.clone(),
     }
@@ -194,7 +209,7 @@ fn start_of_second_run(before: &[Signal]) -> Vec<Signal> {
             Body::Processes(read) => format!("processes {}", read.cgroup),
             Body::NodeMemory(_) => "memory".into(),
             Body::Pods(_) => format!("pods {}", state.len()),
-            Body::Gap(_) | Body::ContainerLog(_) | Body::Tick => continue,
+            Body::Gap(_) | Body::ContainerLog(_) | Body::Kubelet(_) | Body::Tick => continue,
         };
         match state.iter_mut().find(|(known, _)| *known == key) {
             Some((_, body)) => *body = signal.body.clone(),

@@ -27,10 +27,7 @@ impl Core {
                 News::Complete(told) => self.count_kill(&told),
                 News::Logged { pod, at, lines } => self.counters.kills_both_saw += self.ledger.logged(&pod, at, lines),
                 News::Foreign => self.counters.foreign_oom_kills += 1,
-                News::Look(container) => {
-                    let cgroup = self.inventory.container(&container).and_then(|container| container.cgroup.clone());
-                    self.effects.extend(cgroup.map(|cgroup| Effect::Look { cgroup }));
-                }
+                News::Look(cgroup) => self.effects.push(Effect::Look { cgroup }),
             }
         }
     }
@@ -202,7 +199,13 @@ impl Core {
         self.vmstat.explain(kill.at, kill.kills);
         let topic = Topic(format!("{cause}|{}", subject_key(&subject)));
         if let Some(container) = &kill.container {
-            self.deaths.note_kill(KillNote { container: container.clone(), at: kill.at, cause, ends_container: None, topic: topic.clone() });
+            self.deaths.note_kill(KillNote {
+                container: container.clone(),
+                at: kill.at,
+                cause,
+                ends_container: None,
+                topic: topic.clone(),
+            });
         }
         self.record(Occurrence { topic, id: OccurrenceId(kill.position.clone()), at: kill.at, weight: 1, finding });
     }
