@@ -243,7 +243,7 @@ mod tests {
             "E",
             "E0307",
             "E0307 24:00:00 x",
-            "xE0307 04:05:06.1 1 a.go:1] x",
+            "xE0307 04:05:06.1 1 a.go] x",
             "reflector.go:12: Failed to list",
             "[1.5] x",
             "a[b] c: d]",

@@ -73,6 +73,8 @@ impl<'a> Iterator for TextPairs<'a> {
 pub enum OpenEnd {
     /// It is complete.
     Closed,
+    /// The header itself was broken off.
+    Header,
     /// A `=<` block waits for its ` >`.
     Block,
     /// A quoted value has no closing quote: the line was wrapped or cut.

@@ -109,6 +109,7 @@ impl<'a> KlogRecord<'a> {
     pub(super) fn open_end(&self) -> OpenEnd {
         let quotes = |text: &str| text.bytes().filter(|byte| *byte == b'"').count() % 2;
         match (self.form, self.fields) {
+            (Form::Printf, _) if self.file.is_none() || self.message.is_empty() => OpenEnd::Header,
             (Form::Structured, _) if self.cut_message => OpenEnd::Value,
             (Form::Structured, Fields::Text(rest)) => pairs::open_end(rest),
             (Form::Json, Fields::Json(object)) if !object.ends_with('}') => OpenEnd::Value,

@@ -93,7 +93,7 @@ pub fn problem(observation: &Observation) -> Option<Problem> {
         Situation::ImageGcFailed { repeatedly: true } => (Class::ImageGc, "failed"),
         Situation::ContainerGcFailed => container_gc(said),
         Situation::NoSpace => (Class::DiskPressure, "no_space"),
-        Situation::SystemOom { .. } => (Class::OomWatcher, "oom"),
+        Situation::SystemOom { .. } | Situation::CgroupOom { .. } => (Class::OomWatcher, "oom"),
         Situation::OomWatcherStopped => (Class::OomWatcher, "stopped"),
         Situation::Unit { unit, event } => match UnitRole::of(&unit.0).filter(|_| event.is_problem())? {
             UnitRole::Kubelet => (Class::Restart, "kubelet"),
@@ -117,7 +117,7 @@ fn node_event(event: &str) -> Option<Problem> {
     match event {
         "NodeHasDiskPressure" => Some((Class::DiskPressure, "condition")),
         "NodeHasInsufficientMemory" | "NodeHasInsufficientPID" => Some((Class::Other, "pressure")),
-        "NodeNotReady" => Some((Class::Other, "not_ready")),
+        // `NodeNotReady` comes with "Node became not ready", which says why.
         _ => None,
     }
 }

@@ -6,6 +6,7 @@
 use super::said::{Said, after, between};
 use super::situation::{LeaseStep, NotReady, Observation, Situation};
 use super::subject::Subject;
+use crate::model::CgroupPlace;
 use crate::parse::klog::Severity;
 
 /// Reads a line about the kubelet's process or its node.
@@ -123,6 +124,12 @@ fn oom(said: &Said<'_, '_>) -> Option<Observation> {
     if said.begins(&["Unexpectedly stopped receiving OOM notifications", "Failed to watch OOM", "Unable to start OOM watcher"]) {
         return Some(said.about(Subject::default(), Situation::OomWatcherStopped));
     }
+    if let Some(rest) = said.after("Created an OOM event in container") {
+        let cgroup = rest.split('"').nth(1).unwrap_or("/").to_owned();
+        let place = CgroupPlace::of(&cgroup);
+        let subject = Subject { uid: place.pod().cloned(), container_id: place.container().cloned(), ..Subject::default() };
+        return Some(said.about(subject, Situation::CgroupOom { cgroup }));
+    }
     let message = said.message();
     let told = message.split_once("System OOM encountered, victim process: ").map(|(_, rest)| rest);
     if !said.begins(&["Got sys oom event"]) && told.is_none() {
@@ -234,6 +241,12 @@ mod tests {
         ] {
             assert_eq!(situation(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn cadvisor_names_the_cgroup() {
+        let expected = Some(Situation::CgroupOom { cgroup: "/kubepods/besteffort".into() });
+        assert_eq!(situation("Created an OOM event in container \"/kubepods/besteffort\" at 2026-03-07 04:05:06 +0000 UTC"), expected);
     }
 
     #[test]

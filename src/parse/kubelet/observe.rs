@@ -13,7 +13,7 @@ pub fn observe(record: &KlogRecord<'_>) -> Vec<Observation> {
 }
 
 fn single(said: &Said<'_, '_>) -> Option<Observation> {
-    const FAMILIES: [fn(&Said<'_, '_>) -> Option<Observation>; 12] = [
+    const FAMILIES: [fn(&Said<'_, '_>) -> Option<Observation>; 13] = [
         start::start_failed,
         start::back_off,
         event::observe,
@@ -26,6 +26,7 @@ fn single(said: &Said<'_, '_>) -> Option<Observation> {
         node::observe,
         certificate::not_accepted,
         no_space,
+        runtime::unreachable,
     ];
     FAMILIES.iter().find_map(|family| family(said))
 }

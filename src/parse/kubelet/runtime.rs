@@ -76,19 +76,20 @@ fn called(said: &Said<'_, '_>, situation: Situation, call: CriCall) -> Observati
     said.quoting(&format!("ExecSync from runtime service failed: {error}"), subject, situation)
 }
 
-/// Whether the runtime did not answer at all, as opposed to refusing one request.
+/// Whether the runtime did not answer at all, as opposed to refusing one request. Sockets of network
+/// and storage plugins can be gone as well, so the runtime's must be named.
 pub fn is_unreachable(error: &str) -> bool {
-    const SOCKETS: [&str; 5] =
-        [".sock", "Cannot connect to the Docker daemon", "docker daemon", "transport is closing", "connection error: desc"];
-    const GONE: [&str; 6] = [
-        "connection refused",
-        "no such file or directory",
-        "Cannot connect to the Docker daemon",
-        "transport is closing",
-        "connection reset",
-        "broken pipe",
-    ];
-    SOCKETS.iter().any(|word| error.contains(word)) && GONE.iter().any(|word| error.contains(word))
+    const SOCKETS: [&str; 5] = ["containerd.sock", "docker.sock", "dockershim.sock", "crio.sock", "cri-dockerd.sock"];
+    const GONE: [&str; 6] =
+        ["connection refused", "no such file or directory", "connection reset", "broken pipe", "transport is closing", "Cannot connect"];
+    let socket = SOCKETS.iter().any(|word| error.contains(word)) && GONE.iter().any(|word| error.contains(word));
+    socket || error.contains("Cannot connect to the Docker daemon") || error.contains("transport is closing")
+}
+
+/// Any other line with a runtime that does not answer.
+pub fn unreachable(said: &Said<'_, '_>) -> Option<Observation> {
+    let situation = Situation::CriCallFailed { call: CriCall::Survey, unreachable: true };
+    is_unreachable(said.error()).then(|| said.observation(situation))
 }
 
 /// The pod's sandbox: making it, and having to make it again.

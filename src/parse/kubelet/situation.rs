@@ -204,6 +204,11 @@ pub enum Situation {
         /// Its process id.
         pid: Option<u32>,
     },
+    /// cAdvisor inside the kubelet saw an OOM kill in a cgroup (printed from -v=3).
+    CgroupOom {
+        /// The cgroup's path; `/` where cAdvisor did not understand the kernel's words.
+        cgroup: String,
+    },
     /// The kubelet no longer sees OOM kills.
     OomWatcherStopped,
     /// PID 1 about the kubelet's or the runtime's unit.
@@ -385,6 +390,7 @@ impl Situation {
             | Self::KillReason { .. }
             | Self::Killing { .. }
             | Self::Finished { .. } => 2,
+            Self::CgroupOom { .. } => 3,
             _ => 0,
         }
     }

@@ -3,6 +3,9 @@
 use crate::model::{ContainerId, PodUid};
 use crate::parse::klog::{KlogRecord, Value, json_field};
 
+/// A uid between its brackets is no longer than this.
+const LONGEST_UID: usize = 64;
+
 /// The pod and the container that a line names. Each part is `None` where the line is silent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Subject {
@@ -64,7 +67,7 @@ impl Subject {
             let (head, tail) = text.split_at_checked(at)?;
             let begin =
                 head.rfind(|char: char| !(char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_'))).map_or(0, |blank| blank + 1);
-            let end = tail.find(')').filter(|end| *end <= 64)?;
+            let end = tail.bytes().take(LONGEST_UID).position(|byte| byte == b')')?;
             Self::of_old(text.get(begin..at + end + 1)?).filter(|subject| subject.uid.is_some())
         })
     }
