@@ -11,6 +11,7 @@ use super::findings::Findings;
 use super::wrapped::Wrapped;
 use crate::parse::frame::{Frame, Origin, Stamp};
 use crate::parse::kernel_problem::{KernelProblem, KernelProblemReader, OtherKind, Reported, recognise_program};
+use crate::parse::klog::find_header;
 use crate::parse::kubelet::KubeletProblems;
 use crate::parse::oom::{OomAssembler, OomNews, Position};
 
@@ -40,7 +41,7 @@ impl Readers {
         match &frame.origin {
             Origin::Program { name, .. } => {
                 self.end_message(findings);
-                self.program_line(at, name, &frame.text, findings);
+                self.program_line(at, name, raw, &frame.text, findings);
             }
             Origin::Kernel => self.kernel_line(at, raw, frame, findings),
             Origin::Unknown => self.unsigned_line(at, raw, frame, findings),
@@ -67,8 +68,10 @@ impl Readers {
         self.lost
     }
 
-    fn program_line(&mut self, at: Position, program: &str, text: &str, findings: &mut Findings) {
-        self.kubelet_line(Some(program), text, findings);
+    fn program_line(&mut self, at: Position, program: &str, raw: &str, text: &str, findings: &mut Findings) {
+        // The kubelet's reader goes by the width and the prefix of the line that bears a header.
+        let headed = find_header(text).is_some() && !raw.starts_with('{');
+        self.kubelet_line(Some(program), if headed { raw } else { text }, findings);
         if let Some(problem) = recognise_program(program, text) {
             findings.add_problem(Reported { at, problem });
         }
@@ -78,9 +81,8 @@ impl Readers {
         if frame.may_be_kernel() {
             self.kernel_line(at, raw, frame, findings);
         }
-        // Indentation says where a block of the kubelet's log goes on; quote marks do not.
-        let text = if raw.trim() == frame.text { raw } else { &frame.text };
-        self.kubelet_line(None, text, findings);
+        // Indentation and quote marks say where a block of the kubelet's log goes on.
+        self.kubelet_line(None, raw, findings);
     }
 
     fn kubelet_line(&mut self, program: Option<&str>, text: &str, findings: &mut Findings) {
