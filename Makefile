@@ -17,15 +17,16 @@ help: ## Show this.
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
 
 run: build ## Build, and run the agent on this machine; it begins with a real kill that it explains.
-	@exec $(TARGET)/quick/nodewhy agent --demonstrate $(ARGS)
+	@exec $(TARGET)/debug/nodewhy agent --demonstrate $(ARGS)
 
 demo: build ## The same, printed once.
-	@exec $(TARGET)/quick/nodewhy demo $(ARGS)
+	@exec $(TARGET)/debug/nodewhy demo $(ARGS)
 
-# Optimised, but not across crates: built in a fraction of the time that the shipped program takes.
+# Not optimised: whoever tries it waits for the first explanation, not for the compiler's last few per cent, and the
+# tests use the same build.
 build: ## The program as `make run` uses it.
 	@tools/setup build
-	@cargo build --locked --profile quick
+	@cargo build --locked
 
 release: ## The program as it is shipped: target/release/nodewhy.
 	@tools/setup build
@@ -70,6 +71,6 @@ docs: ## Write the generated pages anew.
 e2e: release ## A real Kubernetes, on this machine, with the agent in it. As root.
 	tests/kubernetes/run --agent $(TARGET)/release/nodewhy $(ARGS)
 
-record-streams: build ## Record the kill that is shown where none can be made (tests/streams). As root.
-	@tools/setup record
-	tools/record-streams $(TARGET)/quick/nodewhy
+record-streams: ## Record the kills of tests/streams anew; review what changes. As root.
+	@tools/setup build test
+	tests/streams/record

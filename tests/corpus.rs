@@ -17,9 +17,7 @@ fn every_event_of_the_corpus_is_found_and_nothing_else() {
         eprintln!("left out: no corpus at {}; NODEWHY_CORPUS says where one is", corpus.display());
         return;
     }
-    let output = Command::new("python3")
-        .args([score, "--bin".into(), env!("CARGO_BIN_EXE_nodewhy").into(), cases])
-        .output()
-        .expect("python3 runs");
+    let output =
+        Command::new("python3").args([score, "--bin".into(), env!("CARGO_BIN_EXE_nodewhy").into(), cases]).output().expect("python3 runs");
     assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
 }

@@ -53,7 +53,8 @@ fn told(core: &Core) -> Value {
         Value::Array(list) => !list.is_empty(),
         _ => true,
     };
-    let counters: serde_json::Map<_, _> = counters.as_object().expect("object").iter().map(|(key, value)| (key.clone(), without_zeros(value))).collect();
+    let counters: serde_json::Map<_, _> =
+        counters.as_object().expect("object").iter().map(|(key, value)| (key.clone(), without_zeros(value))).collect();
     let counters: serde_json::Map<_, _> = counters.into_iter().filter(|(_, value)| happened(value)).collect();
     let lost: serde_json::Map<_, _> =
         snapshot.sources.iter().filter(|health| health.lost > 0).map(|health| (health.source.to_string(), json!(health.lost))).collect();
@@ -62,7 +63,9 @@ fn told(core: &Core) -> Value {
 
 fn without_zeros(value: &Value) -> Value {
     match value {
-        Value::Object(map) => map.iter().filter(|(_, value)| value.as_u64() != Some(0)).map(|(key, value)| (key.clone(), value.clone())).collect(),
+        Value::Object(map) => {
+            map.iter().filter(|(_, value)| value.as_u64() != Some(0)).map(|(key, value)| (key.clone(), value.clone())).collect()
+        }
         Value::Array(list) => list.iter().filter(|entry| entry.get(2).and_then(Value::as_u64) != Some(0)).cloned().collect(),
         other => other.clone(),
     }
@@ -194,7 +197,7 @@ fn start_of_second_run(before: &[Signal]) -> Vec<Signal> {
             Body::Processes(read) => format!("processes {}", read.cgroup),
             Body::NodeMemory(_) => "memory".into(),
             Body::Pods(_) => format!("pods {}", state.len()),
-            Body::Gap(_) | Body::ContainerLog(_) | Body::Tick => continue,
+            Body::Gap(_) | Body::ContainerLog(_) | Body::Kubelet(_) | Body::Tick => continue,
         };
         match state.iter_mut().find(|(known, _)| *known == key) {
             Some((_, body)) => *body = signal.body.clone(),

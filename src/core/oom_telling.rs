@@ -27,10 +27,7 @@ impl Core {
                 News::Complete(told) => self.count_kill(&told),
                 News::Logged { pod, at, lines } => self.counters.kills_both_saw += self.ledger.logged(&pod, at, lines),
                 News::Foreign => self.counters.foreign_oom_kills += 1,
-                News::Look(container) => {
-                    let cgroup = self.inventory.container(&container).and_then(|container| container.cgroup.clone());
-                    self.effects.extend(cgroup.map(|cgroup| Effect::Look { cgroup }));
-                }
+                News::Look(cgroup) => self.effects.push(Effect::Look { cgroup }),
             }
         }
     }

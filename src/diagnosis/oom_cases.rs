@@ -30,6 +30,10 @@ const FOREIGN_WAIT_MICROS: u64 = 10_000_000;
 /// After this time a kill's story is complete: group members, reaper, last samples have been told.
 const COMPLETE_AFTER_MICROS: u64 = 5_000_000;
 
+/// The story of a killed process that may have been a child is complete when its container's status
+/// had time to come: the kubelet sends a status within ten seconds.
+const CHILD_COMPLETE_AFTER_MICROS: u64 = 15_000_000;
+
 /// Kills being looked after.
 #[derive(Debug, Default)]
 pub struct OomCases {
@@ -98,8 +102,8 @@ pub enum News {
     },
     /// It was another kubelet's.
     Foreign,
-    /// Fresh figures of this container would help.
-    Look(ContainerId),
+    /// Fresh figures of this cgroup, named as the kernel names it, would help.
+    Look(String),
 }
 
 impl OomCases {
@@ -107,7 +111,8 @@ impl OomCases {
     pub fn open(&mut self, event: OomEvent, read: Moment, inventory: &Inventory) -> Vec<News> {
         let killed = event.killed_at.or(event.last.boot).map_or(read, |boot| read.at_boot_time(boot));
         let victim = Victim::identify(&event, inventory, killed.boot);
-        let mut news: Vec<_> = victim.container.clone().map(News::Look).into_iter().collect();
+        let path = event.task_memcg.as_deref().filter(|_| victim.container.is_some());
+        let mut news: Vec<_> = path.map(|path| News::Look(path.to_owned())).into_iter().collect();
         if self.cases.len() >= MAX_CASES {
             news.extend(self.cases.remove(0).finish(inventory));
         }
@@ -141,7 +146,7 @@ impl OomCases {
         for case in &mut self.cases {
             news.extend(case.advance(now, inventory, ledger));
         }
-        let complete = |case: &Case| case.stage == Stage::Young && now.micros_since(case.read) >= COMPLETE_AFTER_MICROS;
+        let complete = |case: &Case| case.stage == Stage::Young && now >= case.due();
         news.extend(self.cases.extract_if(.., |case| complete(case)).flat_map(|case| case.finish(inventory)));
         news
     }
@@ -189,6 +194,7 @@ impl Case {
     fn due(&self) -> BootTime {
         match self.stage {
             Stage::Waiting(until) => until,
+            Stage::Young if matches!(self.victim.role, Role::Child | Role::Unknown) => BootTime(self.read.0.saturating_add(CHILD_COMPLETE_AFTER_MICROS)),
             Stage::Young => BootTime(self.read.0.saturating_add(COMPLETE_AFTER_MICROS)),
         }
     }

@@ -10,11 +10,14 @@ use nodewhy::{
     core::{Checkpoint, Core, Effect, Resume},
     demonstration::{DemoContainer, DemoError, DemoPod, Hog, HogEnd, HogPlan, HogProgram, PodPlan},
     findings::{Change, Finding},
-    model::{BootTime, Bytes, ContainerId, Moment, PodUid},
+    model::{Bytes, ContainerId, Moment, PodUid},
     signal::{Body, Signal, SourceState},
     sources::{self, Stopper, cgroups, cgroups::SamplerHandle, kernel_log, node_facts},
 };
 use std::{
+    fs::OpenOptions,
+    io::{ErrorKind, Read},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -32,9 +35,38 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// would take each other's.
 static KERNEL: Mutex<()> = Mutex::new(());
 
-/// Waits until no other test makes kills.
+/// Waits until no other test makes kills, and the kernel has dumps to spare.
 pub fn alone() -> MutexGuard<'static, ()> {
-    KERNEL.lock().unwrap_or_else(PoisonError::into_inner)
+    let alone = KERNEL.lock().unwrap_or_else(PoisonError::into_inner);
+    while recent_dumps() > SPARED_DUMPS {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    alone
+}
+
+/// How many dumps others may have had in the last five seconds; none of these tests needs more than
+/// four.
+const SPARED_DUMPS: usize = 4;
+
+/// Dumps of the last five seconds; none where the log cannot be read, which [`pod`] tells.
+fn recent_dumps() -> usize {
+    let device = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open("/dev/kmsg");
+    let Ok(mut device) = device else { return 0 };
+    let since = sources::now().boot.0.saturating_sub(5_000_000);
+    let mut buffer = vec![0; 16 << 10];
+    let mut dumps = 0;
+    loop {
+        match device.read(&mut buffer) {
+            Ok(length) => {
+                let record = String::from_utf8_lossy(&buffer[..length]);
+                let time = record.split(',').nth(2).and_then(|time| time.parse::<u64>().ok());
+                dumps += usize::from(time >= Some(since) && record.contains("invoked oom-killer"));
+            }
+            // The record was overwritten; the next read gives the oldest that is left.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            Err(_) => return dumps,
+        }
+    }
 }
 
 /// The program that is to be killed: the one under test.
@@ -181,7 +213,7 @@ impl Agent {
             match effect {
                 Effect::Finding { change, finding } => self.told.push(Told { change, finding: *finding }),
                 Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
-                Effect::Save => {}
+                Effect::ReadLog { .. } | Effect::Save => {}
             }
         }
     }
@@ -200,7 +232,8 @@ impl Agent {
 
     /// Works until a container has been looked into: its figures and its processes.
     pub fn knows(&mut self, container: &DemoContainer) {
-        let is_it = |signal: &Signal| matches!(&signal.body, Body::Processes(read) if read.cgroup == container.path && !read.processes.is_empty());
+        let is_it =
+            |signal: &Signal| matches!(&signal.body, Body::Processes(read) if read.cgroup == container.path && !read.processes.is_empty());
         self.until("a look into the container", |agent| agent.heard.iter().any(is_it).then_some(()));
     }
 
@@ -240,9 +273,4 @@ fn about(finding: &Finding, pod: &PodUid) -> bool {
 /// The containers that a finding names.
 pub fn containers(finding: &Finding) -> Vec<&ContainerId> {
     finding.subjects.iter().filter_map(|subject| subject.container_id.as_ref()).collect()
-}
-
-/// The moment from which a recording is to begin.
-pub fn now() -> BootTime {
-    sources::now().boot
 }

@@ -1,5 +1,7 @@
 //! A log source as the agent runs it, with its signals on a channel that a test can wait on.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use nodewhy::{
     signal::{Body, Signal, SourceReport, SourceState},
     sources::{Outlet, Stop, Stopper, channel, stop},

@@ -111,7 +111,7 @@ fn resident_evidence(memory: &MemoryPicture, at: Moment) -> Option<Evidence> {
     let rest = if gap.percent_of(charge)? >= 10 {
         format!("; the other {gap} are page cache, tmpfs or kernel memory that no process has mapped")
     } else if rss > charge {
-        "; the file pages among it were charged to whoever read them first".into()
+        "; VmRSS also counts file pages, which are charged to whoever read them first".into()
     } else {
         String::new()
     };

@@ -176,8 +176,10 @@ fn composition(memory: &MemoryPicture) -> Option<String> {
     let worth_telling = |amount: &Bytes| amount.percent_of(usage).is_some_and(|share| share >= 2);
     let told: Vec<_> =
         kinds.into_iter().filter_map(|(amount, kind)| amount.filter(worth_telling).map(|amount| format!("{amount} {kind}"))).collect();
-    let charge = if memory.is_dumped { format!("Of {usage} charged") } else { format!("When last sampled, of {usage} charged") };
-    (!told.is_empty()).then(|| format!("{charge}, {}", told.join(", ")))
+    let kinds = told.join(", ");
+    let text =
+        if memory.is_dumped { format!("Of {usage} charged, {kinds}") } else { format!("When last sampled, {usage} were charged: {kinds}") };
+    (!told.is_empty()).then_some(text)
 }
 
 fn consequence(victim: &Victim, event: &OomEvent) -> Option<&'static str> {

@@ -180,9 +180,9 @@ SCENARIOS = [
     }, findings=[
         finding("host1", "configmap-env", "config_error", blame="workload"),
         finding("host1", "configmap-key", "config_error", blame="workload"),
-        finding("host2", "configmap-volume", "volume_mount", container="*"),
+        Finding("host2", {"pod": "configmap-volume"}, cause="volume_mount"),
         finding("host2", "secret-env", "config_error", blame="workload"),
-        finding("host1", "secret-volume", "volume_mount", container="*"),
+        Finding("host1", {"pod": "secret-volume"}, cause="volume_mount"),
         finding("host1", "non-root", "config_error", blame="workload"),
     ]),
     Scenario("init-and-sidecar", shows={
