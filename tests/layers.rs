@@ -66,7 +66,7 @@ const IMPURE: &[&str] = &[
 const FOREIGN: &[(&str, &[&str])] = &[
     ("kube", &["sources/pods"]),
     ("k8s_openapi", &["sources/pods"]),
-    ("systemd", &["sources/kernel_log/journal"]),
+    ("systemd", &["sources/journal", "sources/kernel_log/journal", "sources/kubelet_log/journal"]),
     ("procfs", &["sources", "exporters/agent_figures"]),
     ("prometheus", &["exporters"]),
     ("axum", &["exporters/http"]),

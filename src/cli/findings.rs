@@ -25,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_BYTES: u64 = 64 << 20;
 
 pub fn run(args: &FindingsArgs) -> anyhow::Result<ExitCode> {
-    let body = get(args).with_context(|| format!("http://{}: the agent does not answer; is it running, and at this --address?", args.address))?;
+    let body =
+        get(args).with_context(|| format!("http://{}: the agent does not answer; is it running, and at this --address?", args.address))?;
     if args.output.output == Output::Json {
         std::io::stdout().write_all(body.as_bytes())?;
         println!();

@@ -245,7 +245,8 @@ impl Core {
     fn complete_kill(&mut self, death: &Death, kill: &KillNote) -> Cause {
         let story = self.add_to_story(death, kill.cause);
         let subject = self.subject_of(death);
-        let says_oom = death.termination.state.reason.as_deref() == Some("OOMKilled") || crate::diagnosis::death::claims_init_oom(&death.termination.state);
+        let says_oom = death.termination.state.reason.as_deref() == Some("OOMKilled")
+            || crate::diagnosis::death::claims_init_oom(&death.termination.state);
         let remark = if says_oom { "; the kernel's log agrees" } else { ", not OOMKilled; the kernel's log shows that it was" };
         let evidence = death.status_evidence(says_oom, remark);
         let Some(finding) = self.findings.get_mut(&kill.topic) else { return kill.cause };
@@ -360,7 +361,13 @@ impl Core {
     pub(super) fn note_fault(&mut self, comm: Option<&str>, pid: Option<crate::model::Pid>, segfault: bool, line: &str, at: Moment) {
         let known = pid.and_then(|pid| self.inventory.process(pid, comm, at.boot));
         let general_protection = !segfault && line.contains("general protection");
-        self.deaths.note_fault(FaultNote { at, container: known.map(|known| known.container), line: line.to_owned(), general_protection, segfault });
+        self.deaths.note_fault(FaultNote {
+            at,
+            container: known.map(|known| known.container),
+            line: line.to_owned(),
+            general_protection,
+            segfault,
+        });
     }
 
     /// Forgets a pod that is gone, and resolves what was about it.
@@ -370,7 +377,9 @@ impl Core {
             self.tell_death(&death);
         }
         self.deaths.forget(key);
-        let only_it = |finding: &Finding| !finding.subjects.is_empty() && finding.subjects.iter().all(|subject| subject.pod_uid.as_ref() == Some(uid));
+        let only_it = |finding: &Finding| {
+            !finding.subjects.is_empty() && finding.subjects.iter().all(|subject| subject.pod_uid.as_ref() == Some(uid))
+        };
         let topics: Vec<_> = self.findings.topics().filter(|(_, finding)| only_it(finding)).map(|(topic, _)| topic.clone()).collect();
         for topic in topics {
             if let Some(finding) = self.findings.resolve(&topic, now) {

@@ -74,7 +74,12 @@ impl Core {
             });
             let key = (namespace.clone(), workload.kind.clone(), workload.name.clone());
             let sum = figures.entry(key.clone()).or_insert(WorkloadFigures {
-                namespace: key.0, kind: key.1, name: key.2, pods: 0, crashed_pods: 0, crash_looping: 0,
+                namespace: key.0,
+                kind: key.1,
+                name: key.2,
+                pods: 0,
+                crashed_pods: 0,
+                crash_looping: 0,
             });
             sum.pods += 1;
             sum.crashed_pods += u64::from(crashed);

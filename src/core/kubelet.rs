@@ -102,7 +102,9 @@ impl Core {
                 }
             }
             Situation::ProbeDecision { probe: Some(probe) } => self.probe_kill(pod, None, probe, said, at),
-            Situation::KillReason { reason: KillReason::Probe(probe) } => self.probe_kill(pod, observation.subject.container, probe, said, at),
+            Situation::KillReason { reason: KillReason::Probe(probe) } => {
+                self.probe_kill(pod, observation.subject.container, probe, said, at)
+            }
             Situation::VolumeFailed { volumes, operation: Some(_) } => {
                 let what = format!("volume {} cannot be mounted", volumes.join(", "));
                 self.tell_not_starting(&pod, Cause::VolumeMount, &what, said, at);
@@ -138,7 +140,13 @@ impl Core {
             last_seen: at.wall,
             summary: format!("In {}, nothing starts: {what}.", place_name(&subject)),
             subjects: vec![subject],
-            evidence: vec![Evidence { source: EvidenceSource::KubeletLog, time: at.wall, what: said, supports: true, how_matched: "pod uid".into() }],
+            evidence: vec![Evidence {
+                source: EvidenceSource::KubeletLog,
+                time: at.wall,
+                what: said,
+                supports: true,
+                how_matched: "pod uid".into(),
+            }],
             not_found: vec![],
             blind: self.health.blind(),
             actions: vec![action(cause).into()],

@@ -36,11 +36,10 @@ use crate::{
     findings::FindingStore,
     inventory::Inventory,
     model::{BootTime, CgroupPlace, ContainerId, Moment, PodUid},
-    parse::{
-        kernel_problem::KernelProblem,
-        oom::OomNews,
+    parse::{kernel_problem::KernelProblem, oom::OomNews},
+    signal::{
+        Body, CgroupSample, ContainerState, KernelLine, NodeFacts, NodeSample, PodRecord, PodUpdate, ProcessesSample, Signal, SourceName,
     },
-    signal::{Body, CgroupSample, ContainerState, KernelLine, NodeFacts, NodeSample, PodRecord, PodUpdate, ProcessesSample, Signal, SourceName},
 };
 use deaths::Deaths;
 use health::Health;

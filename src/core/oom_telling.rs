@@ -199,7 +199,13 @@ impl Core {
         self.vmstat.explain(kill.at, kill.kills);
         let topic = Topic(format!("{cause}|{}", subject_key(&subject)));
         if let Some(container) = &kill.container {
-            self.deaths.note_kill(KillNote { container: container.clone(), at: kill.at, cause, ends_container: None, topic: topic.clone() });
+            self.deaths.note_kill(KillNote {
+                container: container.clone(),
+                at: kill.at,
+                cause,
+                ends_container: None,
+                topic: topic.clone(),
+            });
         }
         self.record(Occurrence { topic, id: OccurrenceId(kill.position.clone()), at: kill.at, weight: 1, finding });
     }

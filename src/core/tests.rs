@@ -392,7 +392,8 @@ fn ended(exit_code: i32, reason: &str, second: f64) -> TerminatedState {
 impl Bench {
     fn watching(second: f64) -> Self {
         let mut bench = Self::new();
-        let report = crate::signal::SourceReport { source: SourceName::KernelLog, state: crate::signal::SourceState::Up, detail: "test".into() };
+        let report =
+            crate::signal::SourceReport { source: SourceName::KernelLog, state: crate::signal::SourceState::Up, detail: "test".into() };
         bench.say(second, Body::Source(report));
         bench.say(second, Body::Pods(PodUpdate::Listed(crate::signal::PodSnapshot::default())));
         bench
@@ -420,7 +421,10 @@ fn an_exit_is_told_once_with_its_workload_and_its_log_is_read() {
     let finding = bench.only();
     assert_eq!((finding.cause, finding.count, finding.attribution), (Cause::AppError, 1, Attribution::Runtime));
     let subject = &finding.subjects[0];
-    assert_eq!((subject.workload_kind.as_deref(), subject.workload.as_deref(), subject.attempt), (Some("Deployment"), Some("web"), Some(0)));
+    assert_eq!(
+        (subject.workload_kind.as_deref(), subject.workload.as_deref(), subject.attempt),
+        (Some("Deployment"), Some("web"), Some(0))
+    );
     assert!(finding.summary.starts_with("Container app of pod shop/web-1 ended itself with status 3"), "{}", finding.summary);
     assert_eq!(bench.terminations(Cause::AppError), 1);
     let workloads = bench.core.snapshot().workloads;
@@ -526,7 +530,8 @@ fn an_abort_of_the_first_process_looks_like_a_segfault_until_the_kernel_is_asked
 #[test]
 fn an_image_that_cannot_be_pulled_is_told_until_it_can() {
     let mut bench = Bench::watching(1.0);
-    let waits = |reason: &str| crate::signal::WaitingState { reason: Some(reason.into()), message: Some("registry.example/x: not found".into()) };
+    let waits =
+        |reason: &str| crate::signal::WaitingState { reason: Some(reason.into()), message: Some("registry.example/x: not found".into()) };
     for (second, reason) in [(10.0, "ErrImagePull"), (11.0, "ImagePullBackOff"), (12.0, "ImagePullBackOff"), (20.0, "ErrImagePull")] {
         let mut waiting = pod(0, ContainerState::Waiting(waits(reason)), None);
         waiting.containers[0].container_id = None;

@@ -183,7 +183,8 @@ impl Death {
         let (Some(fault), true) = (witnesses.fault, self.is_signalled()) else { return };
         if told.cause == Cause::Segfault && fault.general_protection {
             told.cause = Cause::Aborted;
-            told.what = "aborted itself: SIGABRT has no effect on a container's first process, so the C library made it trap (SIGSEGV)".into();
+            told.what =
+                "aborted itself: SIGABRT has no effect on a container's first process, so the C library made it trap (SIGSEGV)".into();
         }
         let joined = fault.container.is_some();
         told.confidence = if joined { Confidence::Proven } else { told.confidence };
@@ -273,7 +274,9 @@ fn actions(cause: Cause) -> Vec<String> {
         Cause::Completed => "Use a Job, or a restartPolicy that fits a program that ends.",
         Cause::SlowShutdown => "Let the program handle SIGTERM, or give it a longer terminationGracePeriodSeconds.",
         Cause::Killed => "Look for who sent SIGKILL: an operator, a probe, a debugger; the kubelet's log at -v=2 names its own kills.",
-        Cause::EvictedDisk | Cause::EvictedInodes | Cause::EvictedMemory | Cause::EvictedPids => "Look at what filled the node; evicted pods are often not the culprits.",
+        Cause::EvictedDisk | Cause::EvictedInodes | Cause::EvictedMemory | Cause::EvictedPids => {
+            "Look at what filled the node; evicted pods are often not the culprits."
+        }
         Cause::EvictedEphemeralStorage => "Write less to the container's own files, or raise its ephemeral-storage limit.",
         _ => return Vec::new(),
     };

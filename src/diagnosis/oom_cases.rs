@@ -194,7 +194,9 @@ impl Case {
     fn due(&self) -> BootTime {
         match self.stage {
             Stage::Waiting(until) => until,
-            Stage::Young if matches!(self.victim.role, Role::Child | Role::Unknown) => BootTime(self.read.0.saturating_add(CHILD_COMPLETE_AFTER_MICROS)),
+            Stage::Young if matches!(self.victim.role, Role::Child | Role::Unknown) => {
+                BootTime(self.read.0.saturating_add(CHILD_COMPLETE_AFTER_MICROS))
+            }
             Stage::Young => BootTime(self.read.0.saturating_add(COMPLETE_AFTER_MICROS)),
         }
     }

@@ -230,8 +230,10 @@ fn highest_ended(restart_count: u32, records: &[(i64, TerminatedState)]) -> i64 
 
 fn tell(slot: &Slot, kind: ContainerKind, records: Vec<(i64, TerminatedState)>, after: i64, earlier: bool) -> Vec<Termination> {
     let new = records.into_iter().filter(|(attempt, _)| *attempt > after);
-    new.filter_map(|(attempt, state)| Some(Termination { slot: slot.clone(), kind, attempt: u32::try_from(attempt).ok()?, state, earlier, unobserved_before: 0 }))
-        .collect()
+    new.filter_map(|(attempt, state)| {
+        Some(Termination { slot: slot.clone(), kind, attempt: u32::try_from(attempt).ok()?, state, earlier, unobserved_before: 0 })
+    })
+    .collect()
 }
 
 /// The runtime and the log directory were wiped: the kubelet begins to count anew with another instance.

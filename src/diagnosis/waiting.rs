@@ -30,10 +30,18 @@ impl WaitingCause {
                 let what = "its image is not on the node and may not be pulled (imagePullPolicy: Never)";
                 Some(Self { cause: Cause::ImagePull, blame: Blame::Insufficient, what, attempt: true })
             }
-            "InvalidImageName" => Some(Self { cause: Cause::ImagePull, blame: Blame::Workload, what: "its image's name is not valid", attempt: true }),
-            "ImageInspectError" => Some(Self { cause: Cause::ImagePull, blame: Blame::Node, what: "the runtime cannot read its image", attempt: true }),
-            "CreateContainerConfigError" => Some(Self { cause: Cause::ConfigError, blame: Blame::Workload, what: "it cannot be configured", attempt: true }),
-            "CreateContainerError" => Some(Self { cause: Cause::StartError, blame: Blame::Insufficient, what: "the runtime cannot create it", attempt: true }),
+            "InvalidImageName" => {
+                Some(Self { cause: Cause::ImagePull, blame: Blame::Workload, what: "its image's name is not valid", attempt: true })
+            }
+            "ImageInspectError" => {
+                Some(Self { cause: Cause::ImagePull, blame: Blame::Node, what: "the runtime cannot read its image", attempt: true })
+            }
+            "CreateContainerConfigError" => {
+                Some(Self { cause: Cause::ConfigError, blame: Blame::Workload, what: "it cannot be configured", attempt: true })
+            }
+            "CreateContainerError" => {
+                Some(Self { cause: Cause::StartError, blame: Blame::Insufficient, what: "the runtime cannot create it", attempt: true })
+            }
             _ => None,
         }
     }

@@ -30,9 +30,17 @@ const fn pattern(needles: &'static [&'static str], cause: Option<Cause>, what: &
 /// Ordered: what names a cause best comes first.
 const PATTERNS: &[Pattern] = &[
     pattern(&["exec ", "exec format error"], Some(Cause::ExecFormat), "its program is built for another kind of machine"),
-    pattern(&["exec /", "no such file or directory"], Some(Cause::StartError), "its program's interpreter or loader does not exist in the image"),
+    pattern(
+        &["exec /", "no such file or directory"],
+        Some(Cause::StartError),
+        "its program's interpreter or loader does not exist in the image",
+    ),
     pattern(&["exec: \"", "no such file or directory"], Some(Cause::StartError), "its program does not exist in the image"),
-    pattern(&["bad interpreter"], Some(Cause::StartError), "its script names an interpreter that does not exist (a carriage return at the end of its first line does that, too)"),
+    pattern(
+        &["bad interpreter"],
+        Some(Cause::StartError),
+        "its script names an interpreter that does not exist (a carriage return at the end of its first line does that, too)",
+    ),
     pattern(&["java.lang.OutOfMemoryError"], Some(Cause::AppError), "the Java heap was exhausted, inside the container's limit"),
     pattern(&["JavaScript heap out of memory"], Some(Cause::AppError), "the JavaScript heap was exhausted, inside the container's limit"),
     pattern(&["fatal error: runtime: out of memory"], Some(Cause::AppError), "the Go runtime got no more memory"),
@@ -109,7 +117,10 @@ mod tests {
         assert_eq!(cause("panic: runtime error: index out of range"), Some(Cause::AppPanic));
         assert_eq!(cause("thread 'main' panicked at src/main.rs:3:5:"), Some(Cause::AppPanic));
         assert_eq!(cause("Assertion `x > 0' failed."), Some(Cause::Aborted));
-        assert_eq!(of("dial tcp 10.0.0.1:5432: connect: connection refused").map(|words| (words.cause, words.what)), Some((None, "a connection was refused")));
+        assert_eq!(
+            of("dial tcp 10.0.0.1:5432: connect: connection refused").map(|words| (words.cause, words.what)),
+            Some((None, "a connection was refused"))
+        );
         assert_eq!(of("bye"), None);
     }
 

@@ -42,9 +42,9 @@ pub use fold::ProblemFolder;
 pub use observe::observe;
 pub use reader::{KubeletProblems, KubeletReader};
 pub use report::{Details, Report};
-pub use start::delay as back_off_delay;
 pub use situation::{
     CertificateProblem, CriCall, EvictionStep, KillReason, LeaseStep, NotReady, Observation, Probe, PullFailure, Situation,
 };
+pub use start::delay as back_off_delay;
 pub use subject::Subject;
 pub use unit::{UnitEvent, UnitRole};
