@@ -1,5 +1,17 @@
 //! The program as people call it: exit status, what is said where, and input of every kind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "a test ends where it is surprised"
+)]
+
 use assert_cmd::Command;
 use serde_json::Value;
 use std::{

@@ -1,6 +1,18 @@
 //! `nodewhy parse` on a corpus of labelled excerpts of real logs, which lives outside of this
 //! repository: beside it as `../shared/corpus`, or where `NODEWHY_CORPUS` says.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "a test ends where it is surprised"
+)]
+
 use std::{path::PathBuf, process::Command};
 
 fn corpus() -> PathBuf {

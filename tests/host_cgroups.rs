@@ -3,6 +3,19 @@
 //! Needs the right to make cgroups. Without it each test says why it was left out, and fails where
 //! `CI=true`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    clippy::disallowed_methods,
+    reason = "a test ends where it is surprised; one of them is the way in for its own child processes"
+)]
+
 use nodewhy::{
     config::Roots,
     demonstration::{DemoContainer, DemoError, DemoPod, HOG_ARGUMENT, Hog, HogEnd, HogPlan, HogProgram, PodPlan, kill_once, run_hog},

@@ -1,6 +1,18 @@
 //! The kernel's log of this very machine. With `CI=true` a missing right fails the test; elsewhere
 //! it says what is missing and passes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "a test ends where it is surprised"
+)]
+
 mod source_thread;
 
 use nodewhy::{

@@ -1,6 +1,18 @@
 //! Real kills by this machine's kernel in real cgroups, explained by the sources and the core
 //! together.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "a test ends where it is surprised"
+)]
+
 mod live;
 
 use live::{Agent, LIMIT, MIB, alone, container, containers, killed, one_container, pod, protect, start, start_filling};

@@ -1,4 +1,16 @@
 //! The kubelet's log through real journal files.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "a test ends where it is surprised"
+)]
 #![cfg(feature = "journal")]
 
 mod journal_files;

@@ -1,5 +1,17 @@
 //! The kubelet's log in a file: growth, both kinds of rotation, and what may stand in its place.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "a test ends where it is surprised"
+)]
+
 mod source_thread;
 
 use nix::{sys::stat::Mode, unistd::mkfifo};

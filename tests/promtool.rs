@@ -1,5 +1,17 @@
 //! Prometheus's own linter reads what `/metrics` says.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "a test ends where it is surprised"
+)]
+
 use nodewhy::{
     core::{ContainerFigures, ContainerKey, Counters, Fill, Snapshot, SourceHealth, WorkloadFigures},
     exporters::{agent_figures::AgentFigures, metrics},

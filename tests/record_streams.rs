@@ -4,6 +4,18 @@
 //! A recording holds only what belongs to its own kills. Other pods, other records of the kernel's
 //! log and the machine's name are left out, so that it tells nothing about where it was made.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "a test ends where it is surprised"
+)]
+
 mod live;
 
 use live::{Agent, LIMIT, MIB, alone, container, killed, one_container, pod, protect, start, start_filling};

@@ -2,6 +2,18 @@
 //!
 //! `tests/streams/README.md` says what each recording is and how it was made.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "a test ends where it is surprised"
+)]
+
 use nodewhy::{
     core::{Checkpoint, Core},
     findings::Finding,

@@ -24,6 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// More than the largest possible answer: every finding that is kept, with all its evidence.
 const MOST_BYTES: u64 = 64 << 20;
 
+/// The answer of `/api/v1/findings`.
+#[derive(serde::Deserialize)]
+struct Answer {
+    findings: Vec<Finding>,
+}
+
 pub fn run(args: &FindingsArgs) -> anyhow::Result<ExitCode> {
     let body =
         get(args).with_context(|| format!("http://{}: the agent does not answer; is it running, and at this --address?", args.address))?;
@@ -32,8 +38,8 @@ pub fn run(args: &FindingsArgs) -> anyhow::Result<ExitCode> {
         println!();
         return Ok(ExitCode::SUCCESS);
     }
-    let mut answer: serde_json::Value = serde_json::from_str(&body).context("the answer is not JSON")?;
-    let findings: Vec<Finding> = serde_json::from_value(answer["findings"].take()).context("the agent is of another version")?;
+    let answer: Answer = serde_json::from_str(&body).context("the answer is not understood: the agent may be of another version")?;
+    let findings = answer.findings;
     let mut log = finding_log(Output::Human);
     findings.iter().for_each(|finding| say(&mut log, Change::Opened, finding));
     if findings.is_empty() {
@@ -45,7 +51,7 @@ pub fn run(args: &FindingsArgs) -> anyhow::Result<ExitCode> {
 fn get(args: &FindingsArgs) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect_timeout(&args.address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let state = args.all.then_some("").unwrap_or("?state=open");
+    let state = if args.all { "" } else { "?state=open" };
     write!(stream, "GET /api/v1/findings{state} HTTP/1.0\r\nHost: {}\r\n\r\n", args.address)?;
     let mut answer = Vec::new();
     stream.take(MOST_BYTES).read_to_end(&mut answer)?;

@@ -2,6 +2,8 @@
 //!
 //! Flows in: nothing. Flows out: names. Sources: the unit files of each distribution.
 
+#![cfg_attr(not(feature = "journal"), allow(dead_code, reason = "units are a matter of the journal"))]
+
 /// A unit's whole name.
 pub(super) type Unit = &'static str;
 

@@ -47,7 +47,7 @@ fn facts(memory: &Memory) -> Vec<String> {
         memory.limit_bytes.map(|limit| format!("limit {limit}")),
         memory.usage_bytes.map(|usage| format!("charged {usage}{}", share.map(|share| format!(" ({share} %)")).unwrap_or_default())),
         memory.victim_rss_bytes.map(|rss| format!("killed process {rss}")),
-        memory.growth.as_ref().map(|growth| growth.clone()),
+        memory.growth.clone(),
         helps.map(String::from),
     ];
     facts.into_iter().flatten().collect()
