@@ -23,18 +23,22 @@ pub(super) const KUBELETS: &[Unit] = &[
 pub(super) const SUPERVISORS: &[Unit] = &["rke2-server.service", "rke2-agent.service"];
 
 /// Container runtimes: only what PID 1 says of them is read.
+#[cfg(feature = "journal")]
 pub(super) const RUNTIMES: &[Unit] =
     &["containerd.service", "crio.service", "docker.service", "cri-docker.service", "snap.microk8s.daemon-containerd.service"];
 
 /// The killer in user space, whose words name its victims.
+#[cfg(feature = "journal")]
 pub(super) const OOMD: Unit = "systemd-oomd.service";
 
 /// Units whose own lines are read.
+#[cfg(feature = "journal")]
 pub(super) fn speaking() -> impl Iterator<Item = Unit> {
     KUBELETS.iter().chain(SUPERVISORS).chain([&OOMD]).copied()
 }
 
 /// Units about which PID 1's lines are read.
+#[cfg(feature = "journal")]
 pub(super) fn spoken_of() -> impl Iterator<Item = Unit> {
     KUBELETS.iter().chain(SUPERVISORS).chain(RUNTIMES).copied()
 }
