@@ -2,8 +2,6 @@
 //!
 //! Flows in: nothing. Flows out: names. Sources: the unit files of each distribution.
 
-#![cfg_attr(not(feature = "journal"), allow(dead_code, reason = "units are a matter of the journal"))]
-
 /// A unit's whole name.
 pub(super) type Unit = &'static str;
 
