@@ -34,13 +34,14 @@ pub struct KubeletLog {
 impl KubeletLog {
     fn push(&mut self, line: &KubeletLine, at: Moment) -> Vec<Observation> {
         self.position.pass(line);
+        // What the writer calls itself proves nothing: the unit, which journald tells, decides.
         let (stream, program) = match &line.origin {
-            KubeletOrigin::Journal { is_pid1: true, unit, .. } => (format!("systemd {unit}"), "systemd".to_owned()),
-            KubeletOrigin::Journal { unit, stream, pid, identifier, .. } => {
+            KubeletOrigin::Journal { is_pid1: true, unit, .. } => (format!("systemd {unit}"), "systemd"),
+            KubeletOrigin::Journal { unit, stream, pid, .. } => {
                 let pid = pid.map(|pid| pid.to_string());
-                (format!("{unit} {}", stream.clone().or(pid).unwrap_or_default()), identifier.clone().unwrap_or_else(|| "kubelet".into()))
+                (format!("{unit} {}", stream.clone().or(pid).unwrap_or_default()), "kubelet")
             }
-            KubeletOrigin::File { path, .. } => (path.to_string(), "kubelet".into()),
+            KubeletOrigin::File { path, .. } => (path.to_string(), "kubelet"),
         };
         if self.streams.len() >= MAX_STREAMS && !self.streams.contains_key(&stream) {
             let oldest = self.streams.iter().min_by_key(|(_, (_, last))| *last).map(|(name, _)| name.clone());
@@ -48,7 +49,7 @@ impl KubeletLog {
         }
         let (reader, last) = self.streams.entry(stream).or_insert_with(|| (KubeletReader::default(), at));
         *last = at;
-        reader.push(Some(&program), &line.text)
+        reader.push(Some(program), &line.text)
     }
 
     fn overdue(&mut self, now: BootTime) -> Vec<(Observation, Moment)> {

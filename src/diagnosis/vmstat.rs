@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 /// A figure is compared only when the log has had this long to tell of the same kills.
 const LOG_DELAY_SECONDS: u64 = 5;
 
+/// Kills whose time still matters: those since the last count, at 4,500 a minute for some 13 seconds.
+const MAX_TIMES: usize = 1024;
+
 /// The sum check's state.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -22,6 +25,11 @@ pub struct VmstatCheck {
 impl VmstatCheck {
     /// Notes processes killed at `at` that something explains.
     pub fn explain(&mut self, at: BootTime, processes: u64) {
+        if self.times.len() == MAX_TIMES
+            && let Some((_, oldest)) = self.times.pop_front()
+        {
+            self.explained += oldest;
+        }
         self.times.push_back((at, processes));
     }
 

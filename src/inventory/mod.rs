@@ -32,6 +32,9 @@ pub const MAX_CONTAINERS: usize = 2048;
 /// The most pods remembered: a node holds at most a few hundred; a Job's churn adds dead ones.
 pub const MAX_PODS: usize = 2048;
 
+/// The most names of container instances: two lives for each container remembered.
+pub const MAX_NAMES: usize = 2 * MAX_CONTAINERS;
+
 /// A process seen this long ago may have been replaced by another with its pid; longer than two of
 /// the sampler's slow beats.
 const PID_TRUSTED_SECONDS: u64 = 90;
@@ -298,6 +301,10 @@ impl Inventory {
 
     fn name_container(&mut self, at: BootTime, pod: &PodUid, name: &str, id: Option<&str>, attempt: Option<u32>) {
         let Some(id) = id.and_then(ContainerId::parse_status) else { return };
+        if self.names.len() >= MAX_NAMES && !self.names.contains_key(&id) {
+            let oldest = self.names.iter().min_by_key(|(_, named)| named.at).map(|(id, _)| id.clone());
+            oldest.and_then(|id| self.names.remove(&id));
+        }
         self.names.insert(id, ContainerName { pod: pod.clone(), name: name.to_owned(), attempt, at });
     }
 }

@@ -80,6 +80,8 @@ impl Listener for Connections {
             let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
             let (stream, peer) = Listener::accept(&mut self.listener).await;
             if let Some(peer_slot) = self.peer_slot(peer.ip()) {
+                // A body that follows its head in a second packet must not wait for an acknowledgement.
+                let _ = stream.set_nodelay(true);
                 let deadline = Box::pin(sleep_until(Instant::now() + self.deadline));
                 return (Connection { stream, deadline, may_read: MAX_REQUEST_BYTES, _slots: (slot, peer_slot) }, peer);
             }
