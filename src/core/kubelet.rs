@@ -20,6 +20,13 @@ const MAX_STREAMS: usize = 8;
 /// Failed probes remembered, to know which container a decision is about.
 const MAX_PROBES: usize = 256;
 
+/// Pods whose start fails, remembered.
+const MAX_FAILING: usize = 256;
+
+/// What fails for less than this is what every start may see: a volume's contents on their way from
+/// the API server, a network plugin that is busy.
+const PASSING_SECONDS: u64 = 5;
+
 /// A record of several lines is complete when nothing followed for this long.
 const COMPLETE_AFTER_MICROS: u64 = 200_000;
 
@@ -28,7 +35,16 @@ const COMPLETE_AFTER_MICROS: u64 = 200_000;
 pub struct KubeletLog {
     streams: BTreeMap<String, (KubeletReader, Moment)>,
     failed_probes: VecDeque<(PodUid, String, Probe)>,
+    failing: BTreeMap<(PodUid, Cause), Failing>,
     pub(super) position: KubeletPosition,
+}
+
+/// Failed tries of something that a pod needs before it can start.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    since: BootTime,
+    tries: u64,
+    untold: u64,
 }
 
 impl KubeletLog {
@@ -63,6 +79,21 @@ impl KubeletLog {
             self.failed_probes.pop_front();
         }
         self.failed_probes.push_back((pod, container, probe));
+    }
+
+    /// Notes a failed try; once tries have failed for long enough, those that are not told yet.
+    fn note_failing(&mut self, pod: &PodUid, cause: Cause, at: BootTime) -> Option<Failing> {
+        if self.failing.len() >= MAX_FAILING {
+            self.failing.pop_first();
+        }
+        let failing = self.failing.entry((pod.clone(), cause)).or_insert(Failing { since: at, tries: 0, untold: 0 });
+        failing.tries += 1;
+        failing.untold += 1;
+        let told = *failing;
+        (at.seconds_since(failing.since) >= PASSING_SECONDS).then(|| {
+            failing.untold = 0;
+            told
+        })
     }
 
     /// The container whose probe failed last in a pod.
@@ -126,9 +157,10 @@ impl Core {
     }
 
     fn tell_not_starting(&mut self, pod: &PodUid, cause: Cause, what: &str, said: String, at: Moment) {
+        let Some(failing) = self.kubelet_log.note_failing(pod, cause, at.boot) else { return };
         let subject = self.inventory.subject(Some(pod), None);
         let topic = not_starting_topic(cause, &subject);
-        let position = format!("kubelet:{cause}:{pod}:{}", at.boot.0);
+        let position = format!("kubelet:{cause}:{pod}:{}:{}", failing.since.0, failing.tries);
         let finding = Finding {
             id: FindingId::derive(&self.boot(), &position, cause),
             cause,
@@ -136,7 +168,7 @@ impl Core {
             scope: Scope::Pod,
             blame: Blame::Insufficient,
             state: FindingState::Open,
-            count: 1,
+            count: failing.untold,
             first_seen: at.wall,
             last_seen: at.wall,
             summary: format!("In {}, nothing starts: {what}.", place_name(&subject)),
@@ -156,13 +188,14 @@ impl Core {
             memory: None,
             crash_loop: None,
         };
-        self.record(Occurrence { topic, id: OccurrenceId(position), at: at.boot, weight: 1, finding });
+        self.record(Occurrence { topic, id: OccurrenceId(position), at: at.boot, weight: failing.untold, finding });
     }
 
     /// A pod of which something runs has its volumes and its sandbox.
     pub(super) fn resolve_not_starting(&mut self, uid: &PodUid, now: BootTime) {
         let subject = Subject { pod_uid: Some(uid.clone()), ..Subject::default() };
         for cause in [Cause::VolumeMount, Cause::SandboxNetwork] {
+            self.kubelet_log.failing.remove(&(uid.clone(), cause));
             if let Some(finding) = self.findings.resolve(&not_starting_topic(cause, &subject), now) {
                 self.effects.push(Effect::Finding { change: Change::Resolved, finding: Box::new(finding.clone()) });
             }

@@ -558,6 +558,46 @@ fn a_deleted_pod_that_stops_in_time_is_no_crash() {
     assert_eq!(bench.terminations(Cause::Stopped), 1);
 }
 
+#[test]
+fn a_volume_that_stays_away_is_told_and_one_that_is_late_is_not() {
+    let line = |seconds: f64| {
+        let origin =
+            crate::signal::KubeletOrigin::File { path: "/var/log/kubelet.log".into(), inode: 1, offset: (seconds * 1000.0) as u64 };
+        let text = format!(
+            "E1123 10:00:00.000005    4052 nestedpendingoperations.go:348] Operation for \"{{volumeName:kubernetes.io/configmap/{UID}-cfg podName:{UID} nodeName:}}\" failed. No retries permitted until 2026-11-23 10:00:38.0 +0000 UTC m=+912.3 (durationBeforeRetry 2s). Error: MountVolume.SetUp failed for volume \"cfg\" (UniqueName: \"kubernetes.io/configmap/{UID}-cfg\") pod \"web-1\" (UID: \"{UID}\") : configmap \"app-cfg\" not found"
+        );
+        Body::Kubelet(crate::signal::KubeletLine { origin, text })
+    };
+    let mut bench = Bench::watching(1.0);
+    for second in [10.0, 10.5, 11.5] {
+        bench.say(second, line(second));
+        bench.say(second + 0.3, Body::Tick);
+    }
+    assert!(bench.core.snapshot().findings.is_empty(), "it may still come");
+    for second in [17.5, 25.5] {
+        bench.say(second, line(second));
+        bench.say(second + 1.3, Body::Tick);
+    }
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.count), (Cause::VolumeMount, 5));
+    assert!(finding.evidence[0].what.contains("app-cfg"), "{:?}", finding.evidence);
+    bench.pod(30.0, pod(0, ContainerState::Running { started: Some(moment(30.0).wall) }, None));
+    assert_eq!(bench.only().state, crate::findings::FindingState::Resolved);
+}
+
+#[test]
+fn a_probe_that_the_kubelet_names_outweighs_the_exit_code() {
+    let mut bench = Bench::watching(1.0);
+    bench.pod(5.0, pod(0, ContainerState::Running { started: Some(moment(5.0).wall) }, None));
+    let origin = crate::signal::KubeletOrigin::File { path: "/var/log/kubelet.log".into(), inode: 1, offset: 1 };
+    let text = "I1123 10:00:09.649262     230 kuberuntime_manager.go:1107] \"Message for Container of pod\" containerName=\"app\" containerStatusID={\"Type\":\"containerd\",\"ID\":\"eb41fd\"} pod=\"shop/web-1\" containerMessage=\"Container app failed liveness probe, will be restarted\"".into();
+    bench.say(9.0, Body::Kubelet(crate::signal::KubeletLine { origin, text }));
+    bench.say(9.5, Body::Tick);
+    bench.pod(10.5, pod(0, ContainerState::Terminated(ended(0, "Completed", 10.0)), None));
+    bench.say(14.0, Body::Tick);
+    assert_eq!((bench.only().cause, bench.only().confidence), (Cause::LivenessProbe, Confidence::Proven));
+}
+
 /// Twelve kills, group kills among them, cut at every record: a restart there changes no total.
 #[test]
 fn a_restart_at_any_record_loses_and_repeats_nothing() {

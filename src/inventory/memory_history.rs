@@ -64,7 +64,8 @@ impl MemoryHistory {
 
     /// How the charge came to be `charge` at the moment `until`; `None` with fewer than two points.
     pub fn growth(&self, until: BootTime, charge: Bytes) -> Option<Growth> {
-        let mut points: Vec<_> = self.readings.iter().copied().filter(|(at, _)| *at < until).collect();
+        // A cgroup that nothing has moved into yet holds nothing, which is no beginning of growth.
+        let mut points: Vec<_> = self.readings.iter().copied().filter(|(at, held)| *at < until && held.0 > 0).collect();
         points.push((until, charge));
         let rise = rising_tail(&points);
         let (&(start, from), &(before_at, before)) = (rise.first()?, rise.get(rise.len().checked_sub(2)?)?);
@@ -146,6 +147,11 @@ mod tests {
     fn without_an_earlier_reading_nothing_is_told() {
         assert_eq!(told(&[], 30, 100), None);
         assert_eq!(told(&[(40, 10)], 30, 100), None);
+    }
+
+    #[test]
+    fn an_empty_cgroup_is_no_beginning() {
+        assert_eq!(told(&[(0, 0), (10, 140), (20, 260), (30, 380)], 40, 500).as_deref(), Some("grew 12 MiB/s for 30 s, from 140 MiB"));
     }
 
     #[test]

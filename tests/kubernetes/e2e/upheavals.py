@@ -96,7 +96,10 @@ def finding():
 
 def not_exact(least):
     """How the count differs from the ends that the pod's status proves."""
-    status = cluster.get_json(f"/api/v1/namespaces/{NAMESPACE}/pods/loop")["status"]["containerStatuses"][0]
+    statuses = cluster.get_json(f"/api/v1/namespaces/{NAMESPACE}/pods/loop")["status"].get("containerStatuses")
+    if not statuses:
+        return ["the loop has not begun"]
+    status = statuses[0]
     ends = status["restartCount"] + (0 if "running" in status["state"] else 1)
     count = finding()["count"]
     problems = [] if count == ends else [f"{count} ends told, Kubernetes has seen {ends}"]
