@@ -8,7 +8,7 @@
 
 use crate::{
     checkpoint_file::CheckpointFile,
-    config::{AgentConfig, Output, PodSourceChoice},
+    config::{AgentConfig, KubeletLogChoice, Output, PodSourceChoice},
     core::{Checkpoint, Core, Effect, Resume, Snapshot},
     exporters::{
         http::{self, Guard, SnapshotReader},
@@ -282,9 +282,12 @@ fn start_threads(
     let (roots, boot) = (config.roots.clone(), facts.boot_id.clone());
     let log = kernel_log::spawn(config.kernel_log, roots, boot, resume, outlet.clone(), stop.clone());
     let mut threads = vec![log.context("cannot start the kernel log's thread")?];
-    let (choice, roots, boot) = (config.kubelet_log.clone(), config.roots.clone(), facts.boot_id.clone());
-    let log = kubelet_log::spawn(choice, roots, boot, positions.kubelet_log, outlet.clone(), stop.clone());
-    threads.push(log.context("cannot start the kubelet log's thread")?);
+    // What was switched off is not missed: findings name only sources that were wanted.
+    if config.kubelet_log != KubeletLogChoice::None {
+        let (choice, roots, boot) = (config.kubelet_log.clone(), config.roots.clone(), facts.boot_id.clone());
+        let log = kubelet_log::spawn(choice, roots, boot, positions.kubelet_log, outlet.clone(), stop.clone());
+        threads.push(log.context("cannot start the kubelet log's thread")?);
+    }
     if config.pods != PodSourceChoice::None {
         let thread = pod_logs::spawn(&config.roots.pod_logs, outlet.clone(), stop.clone());
         threads.push(thread.context("cannot start the pod directory's thread")?);
