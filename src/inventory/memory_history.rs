@@ -64,8 +64,10 @@ impl MemoryHistory {
 
     /// How the charge came to be `charge` at the moment `until`; `None` with fewer than two points.
     pub fn growth(&self, until: BootTime, charge: Bytes) -> Option<Growth> {
-        // A cgroup that nothing has moved into yet holds nothing, which is no beginning of growth.
-        let mut points: Vec<_> = self.readings.iter().copied().filter(|(at, held)| *at < until && held.0 > 0).collect();
+        let mut points: Vec<_> = self.readings.iter().copied().filter(|(at, _)| *at < until).collect();
+        // A cgroup that nothing had moved into yet held nothing, which is no beginning of growth.
+        let begun = points.iter().position(|(_, held)| held.0 > 0).unwrap_or_default();
+        points.drain(..begun);
         points.push((until, charge));
         let rise = rising_tail(&points);
         let (&(start, from), &(before_at, before)) = (rise.first()?, rise.get(rise.len().checked_sub(2)?)?);
