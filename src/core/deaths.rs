@@ -33,6 +33,9 @@ const MAX_NOTES: usize = 512;
 /// A fault belongs to a death if they are no further apart; statuses have whole seconds.
 const FAULT_WINDOW_MICROS: u64 = 2_500_000;
 
+/// A kill without a cgroup may be that of any container that ended this close to it.
+const UNPLACED_WINDOW_MICROS: u64 = 3_000_000;
+
 /// A probe's decision precedes the death by at most the grace period and some.
 const PROBE_WINDOW_SECONDS: u64 = 90;
 
@@ -66,6 +69,7 @@ pub struct Deaths {
     faults: VecDeque<FaultNote>,
     probes: VecDeque<(PodUid, Option<String>, ProbeKill)>,
     last_words: VecDeque<((PodUid, String, u32), LastWords)>,
+    unplaced_kills: VecDeque<BootTime>,
     deletions: BTreeMap<String, (Timestamp, Option<u64>)>,
 }
 
@@ -75,6 +79,11 @@ impl Deaths {
         let kills = &mut self.durable.kills;
         kills.retain(|known| known.container != note.container || known.at != note.at);
         push_bounded(kills, note);
+    }
+
+    /// Remembers a kill that could not be placed: it may have been in any container that ended then.
+    pub fn note_unplaced_kill(&mut self, at: BootTime) {
+        push_bounded(&mut self.unplaced_kills, at);
     }
 
     /// Remembers a fault that the kernel logged.
@@ -266,7 +275,7 @@ impl Core {
             fault: self.deaths.fault_of(death),
             probe: self.deaths.probe_of(death),
             last_words: self.deaths.last_words_of(death),
-            log_doubt: self.log_doubt(),
+            log_doubt: self.log_doubt(death.ended.boot),
         };
         let explanation = death.explain(&witnesses);
         let cause = explanation.cause;
@@ -349,10 +358,15 @@ impl Core {
         }
     }
 
-    /// Why the kernel's log proves nothing about now.
-    fn log_doubt(&self) -> Option<String> {
+    /// Why the kernel's silence about a container that ended at `ended` proves nothing.
+    fn log_doubt(&self, ended: BootTime) -> Option<String> {
         if !self.health.is_up(SourceName::KernelLog) {
             return Some("it cannot be read".into());
+        }
+        // The kernel prints at most ten dumps in five seconds; beyond it a kill is logged without its cgroup.
+        let near = |at: &BootTime| at.0.abs_diff(ended.0) <= UNPLACED_WINDOW_MICROS;
+        if self.deaths.unplaced_kills.iter().any(near) {
+            return Some("it has a kill of that time that names no cgroup".into());
         }
         self.kernel_log.lost_lately(self.now?.boot).then(|| "records of it were lost at that time".into())
     }

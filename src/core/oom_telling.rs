@@ -45,6 +45,9 @@ impl Core {
             self.findings.retract(&old, &id);
         }
         self.remember_kill(told, &topic);
+        if told.victim.is_unplaced() {
+            self.deaths.note_unplaced_kill(told.at.boot);
+        }
         let finding = self.finding_of(told);
         self.record(Occurrence { topic, id, at: told.at.boot, weight: 1, finding });
     }

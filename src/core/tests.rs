@@ -467,6 +467,20 @@ fn oom_killed_without_a_kill_is_contradicted_and_with_a_gap_it_is_left_open() {
 }
 
 #[test]
+fn a_kill_without_a_cgroup_may_be_the_one_that_kubernetes_means() {
+    let mut bench = Bench::watching(1.0);
+    bench.record(9.8, 3, "Memory cgroup out of memory: Killed process 99 (app) total-vm:9kB, anon-rss:6kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:1kB oom_score_adj:0");
+    bench.pod(10.5, pod(0, ContainerState::Terminated(ended(137, "OOMKilled", 10.0)), None));
+    for second in [16.0, 17.0, 20.0] {
+        bench.say(second, Body::Tick);
+    }
+    let findings = bench.core.snapshot().findings;
+    let own = findings.iter().find(|finding| !finding.subjects.is_empty()).expect("the container's");
+    assert_eq!((own.cause, own.confidence), (Cause::OomContainerLimit, Confidence::Possible));
+    assert!(own.not_found[0].contains("names no cgroup"), "{:?}", own.not_found);
+}
+
+#[test]
 fn a_stop_hours_after_a_childs_kill_is_not_an_oom_kill() {
     let mut bench = Bench::watching(1.0);
     bench.processes(2.0, &path("a"), &[(17, 1, "app"), (18, 7, "worker")]);
