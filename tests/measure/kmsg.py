@@ -25,7 +25,8 @@ class Log:
         os.close(self.records)
 
     def write(self, text):
-        os.write(self.out, self.PRIORITY + text)
+        # Without its newline a line stays invisible until the next record.
+        os.write(self.out, self.PRIORITY + text.rstrip(b"\n") + b"\n")
 
     def mark(self):
         """Writes a line; its number, and by how much the log's clock is ahead of CLOCK_MONOTONIC, in seconds."""
