@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// A death is told when its witnesses had this long: syslog(2) is polled every two seconds.
+/// A death is told when its witnesses had this long: syslog(2) is polled every second, the kubelet sends a status a moment later.
 const WITNESS_MICROS: u64 = 3_000_000;
 
 /// A SIGKILL whose sender is not known yet waits until a counter without a line of the log is told, too.

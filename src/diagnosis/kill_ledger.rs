@@ -11,8 +11,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// How long a counter may wait for its line in the kernel's log: `syslog(2)` is polled every two
-/// seconds, the journal writes within one.
+/// How long a counter may wait for its line in the kernel's log: `syslog(2)` is polled every second,
+/// the journal writes within one.
 const LOG_DELAY_SECONDS: u64 = 5;
 
 /// How long a logged kill may wait for its counter: one slow beat of the sampler and some.

@@ -95,11 +95,6 @@ impl FindingStore {
         entry.count(id, at, weight, finding)
     }
 
-    /// Replaces the latest telling of a happening that is already counted; `false` if it is unknown.
-    pub fn knows(&self, topic: &Topic, id: &OccurrenceId) -> bool {
-        self.entries.get(topic).is_some_and(|entry| entry.seen.contains(id))
-    }
-
     /// The topic and finding that tell of a happening, if one does.
     pub fn telling_of(&self, id: &OccurrenceId) -> Option<(&Topic, &Finding)> {
         let telling = self.entries.iter().find(|(_, entry)| entry.seen.contains(id));

@@ -18,7 +18,7 @@ pub use workload::Workload;
 use crate::{
     findings::Subject,
     model::{BootTime, Bytes, CgroupPlace, ContainerId, Pid, PodUid},
-    signal::{CgroupSample, ContainerKind, NodeFacts, PodRecord, ProcessesSample},
+    signal::{CgroupSample, NodeFacts, PodRecord, ProcessesSample},
 };
 use std::collections::HashMap;
 
@@ -307,9 +307,4 @@ impl Inventory {
         }
         self.names.insert(id, ContainerName { pod: pod.clone(), name: name.to_owned(), attempt, at });
     }
-}
-
-/// Whether a container of this kind is expected to run as long as its pod.
-pub fn is_long_running(kind: ContainerKind) -> bool {
-    matches!(kind, ContainerKind::App | ContainerKind::Sidecar)
 }

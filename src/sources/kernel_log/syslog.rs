@@ -1,6 +1,6 @@
 //! syslog(2): the kernel's ring as text, polled. Needs CAP_SYSLOG, no device and no mount.
 //!
-//! Flows in: the whole buffer, every two seconds. Flows out: the lines that were not in it before.
+//! Flows in: the whole buffer, every second. Flows out: the lines that were not in it before.
 //! There are no sequence numbers: that lines were lost shows only as a reading that has nothing in
 //! common with the one before. The log is read with `READ_ALL`, which takes nothing from anybody;
 //! never with `READ`, nor through `/proc/kmsg`, which take the lines away from the node's own daemon.
