@@ -4,10 +4,10 @@
 //! The log promises nothing and a quiet kubelet says little, so no cause depends on it alone except
 //! those that nothing else tells: volumes and sandboxes.
 
-use super::{Core, Effect, oom_telling::subject_key};
+use super::{Core, condition::Condition, oom_telling::subject_key};
 use crate::{
     diagnosis::{death::ProbeKill, oom::place_name},
-    findings::{Change, Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Subject, Topic},
+    findings::{Evidence, EvidenceSource, Subject, Topic},
     model::{Attribution, Blame, BootTime, Cause, Confidence, Moment, PodUid, Scope},
     parse::kubelet::{KillReason, KubeletReader, Observation, Probe, Situation},
     signal::{KubeletLine, KubeletOrigin, KubeletPosition},
@@ -161,16 +161,14 @@ impl Core {
         let subject = self.inventory.subject(Some(pod), None);
         let topic = not_starting_topic(cause, &subject);
         let position = format!("kubelet:{cause}:{pod}:{}:{}", failing.since.0, failing.tries);
-        let finding = Finding {
-            id: FindingId::derive(&self.boot(), &position, cause),
+        let condition = Condition {
+            topic,
+            happening: position,
+            weight: failing.untold,
             cause,
             confidence: Confidence::Proven,
             scope: Scope::Pod,
             blame: Blame::Insufficient,
-            state: FindingState::Open,
-            count: failing.untold,
-            first_seen: at.wall,
-            last_seen: at.wall,
             summary: format!("In {}, nothing starts: {what}.", place_name(&subject)),
             subjects: vec![subject],
             evidence: vec![Evidence {
@@ -181,14 +179,10 @@ impl Core {
                 how_matched: "pod uid".into(),
             }],
             not_found: vec![],
-            blind: self.health.blind(),
             actions: vec![action(cause).into()],
-            related: vec![],
             attribution: Attribution::Runtime,
-            memory: None,
-            crash_loop: None,
         };
-        self.record(Occurrence { topic, id: OccurrenceId(position), at: at.boot, weight: failing.untold, finding });
+        self.tell_condition(condition, at);
     }
 
     /// A pod of which something runs has its volumes and its sandbox.
@@ -196,9 +190,7 @@ impl Core {
         let subject = Subject { pod_uid: Some(uid.clone()), ..Subject::default() };
         for cause in [Cause::VolumeMount, Cause::SandboxNetwork] {
             self.kubelet_log.failing.remove(&(uid.clone(), cause));
-            if let Some(finding) = self.findings.resolve(&not_starting_topic(cause, &subject), now) {
-                self.effects.push(Effect::Finding { change: Change::Resolved, finding: Box::new(finding.clone()) });
-            }
+            self.clear_condition(&not_starting_topic(cause, &subject), now);
         }
     }
 }

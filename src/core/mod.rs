@@ -11,6 +11,7 @@
 //! ```
 
 mod checkpoint;
+mod condition;
 mod deaths;
 mod effect;
 mod figures;

@@ -1,9 +1,9 @@
 //! Containers that do not start, inside the core.
 
-use super::{Core, Effect, oom_telling::subject_key};
+use super::{Core, condition::Condition, oom_telling::subject_key};
 use crate::{
     diagnosis::{oom::place_name, termination::Slot, waiting::WaitingCause},
-    findings::{Change, Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Topic},
+    findings::{Evidence, EvidenceSource, Topic},
     model::{Attribution, BootTime, Confidence, Moment, PodUid, Scope},
     signal::{ContainerRecord, ContainerState, PodRecord},
 };
@@ -41,16 +41,14 @@ impl Core {
         let position = format!("wait:{}:{}:{attempts}", String::from(slot), cause.cause);
         let what = format!("Kubernetes says {reason}: {message}");
         let name = place_name(&subject);
-        let finding = Finding {
-            id: FindingId::derive(&self.boot(), &position, cause.cause),
+        let condition = Condition {
+            topic,
+            happening: position,
+            weight: 1,
             cause: cause.cause,
             confidence: Confidence::Proven,
             scope: Scope::Container,
             blame: cause.blame,
-            state: FindingState::Open,
-            count: 1,
-            first_seen: at.wall,
-            last_seen: at.wall,
             summary: format!("In {}, the container does not start: {}: {}.", name, cause.what, message.trim_end_matches('.')),
             subjects: vec![subject],
             evidence: vec![Evidence {
@@ -61,14 +59,10 @@ impl Core {
                 how_matched: "pod uid".into(),
             }],
             not_found: vec![],
-            blind: self.health.blind(),
             actions: vec![cause.action().into()],
-            related: vec![],
             attribution: Attribution::Runtime,
-            memory: None,
-            crash_loop: None,
         };
-        self.record(Occurrence { topic, id: OccurrenceId(position), at: at.boot, weight: 1, finding });
+        self.tell_condition(condition, at);
     }
 
     fn waits_no_more(&mut self, slot: &Slot, container: &ContainerRecord, now: BootTime) {
@@ -76,9 +70,7 @@ impl Core {
             return;
         }
         let Some(note) = self.waiting.remove(slot) else { return };
-        if let Some(finding) = self.findings.resolve(&note.topic, now) {
-            self.effects.push(Effect::Finding { change: Change::Resolved, finding: Box::new(finding.clone()) });
-        }
+        self.clear_condition(&note.topic, now);
     }
 }
 
