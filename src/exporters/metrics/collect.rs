@@ -111,9 +111,7 @@ fn records(sheet: &mut Sheet, counters: &Counters) {
 
 fn findings(sheet: &mut Sheet, findings: &[Finding], counters: &Counters) {
     for cause in Cause::ALL {
-        for state in [FindingState::Open, FindingState::Resolved] {
-            sheet.add(&is::FINDINGS, [cause.as_str(), state_word(state)], 0.0);
-        }
+        sheet.add(&is::FINDINGS, [cause.as_str(), state_word(FindingState::Open)], 0.0);
         sheet.set(&is::FINDINGS_OPENED, [cause.as_str()], number(counters.findings_opened.get(cause).copied().unwrap_or_default()));
     }
     for finding in findings {
@@ -195,7 +193,7 @@ fn container(sheet: &mut Sheet, figures: &ContainerFigures) {
         (&is::CONTAINER_LIMIT, figures.limit.and_then(Limit::bytes)),
         (&is::CONTAINER_USAGE, figures.usage),
         (&is::CONTAINER_PEAK, figures.peak),
-        (&is::CONTAINER_SWAP, figures.swap),
+        (&is::CONTAINER_SWAP, figures.swap.filter(|swap| swap.0 > 0)),
         (&is::CONTAINER_RSS, figures.rss),
     ];
     for (metric, bytes) in amounts.into_iter().filter_map(|(metric, bytes)| Some((metric, bytes?))) {

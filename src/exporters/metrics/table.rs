@@ -102,7 +102,7 @@ metrics! {
         "Records of the kernel's log that could not be decoded.";
 
     FINDINGS: Gauge "nodewhy_findings" ["cause", "state"]
-        "Findings that the agent holds, by cause and state.";
+        "Findings that the agent holds, by cause and state; resolved ones are absent where there is none.";
     FINDINGS_OPENED: Counter "nodewhy_findings_opened_total" ["cause"]
         "Findings opened since the node booted, by cause.";
 
@@ -159,7 +159,7 @@ metrics! {
     CONTAINER_PRESSURE: Counter "nodewhy_container_memory_pressure_seconds_total" ["namespace", "pod", "container"]
         "Time in which some task of the container waited for memory (memory.pressure, some).";
     CONTAINER_SWAP: Gauge "nodewhy_container_memory_swap_bytes" ["namespace", "pod", "container"]
-        "Swap that the container uses.";
+        "Swap that the container uses; absent when it uses none, which is so on most nodes.";
 }
 
 #[cfg(test)]
