@@ -7,6 +7,16 @@ SEVERITIES = {"critical", "warning", "info"}
 RUNBOOK_URL = "https://github.com/nodewhy/nodewhy/blob/main/docs/runbooks/alerts/{}.md"
 # An alert in which `node` has no meaning says so here; every other one names it, or a workload.
 OF_THE_CLUSTER = {"CrashesUnexplained"}
+METRIC = re.compile(r"(?<![:\w])(nodewhy_\w+)(?![\w:])(?:\{([^}]*)\})?")
+LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
+TARGET_LABELS = {"cluster", "node", "instance", "job"}
+RECORDED = re.compile(r"\b\w+:[\w:]+")
+CAUSES = re.compile(r'\bcause(?:=~|!~|!=|=)"([^"]*)"')
+# Metrics whose sources are being built. TODO: empty this when docs/metrics.md has them.
+COMING = set("""nodewhy_correlations_total nodewhy_eviction_available_bytes nodewhy_eviction_available_inodes
+    nodewhy_eviction_available_pids nodewhy_eviction_reached_in_seconds nodewhy_eviction_threshold_bytes
+    nodewhy_eviction_threshold_inodes nodewhy_eviction_threshold_pids nodewhy_kernel_storage_errors_total
+    nodewhy_kubelet_restarts_total nodewhy_pod_evictions_total""".split())
 AGGREGATION = re.compile(r"\bby \(([^)]*)\)")
 
 
@@ -21,6 +31,7 @@ def problems(tests):
     found += [f"docs/runbooks/alerts/{page}.md: no alert has this name"
               for page in sorted(pages - {alert["alert"].lower() for alert in shipped.alerts()})]
     for group in shipped.groups():
+        found += [f"{rule.get('record') or rule.get('alert')}: {problem}" for rule in group["rules"] for problem in of_names(rule["expr"])]
         found += [f"{rule.get('record') or rule.get('alert')}: aggregates by ({labels}), without cluster"
                   for rule in group["rules"] for labels in AGGREGATION.findall(rule["expr"])
                   if "cluster" not in labels.split(", ")]
@@ -41,6 +52,23 @@ def of_alert(alert):
         yield f"has no page docs/runbooks/alerts/{name.lower()}.md"
     if name not in OF_THE_CLUSTER and not re.search(r"\$labels\.(node|workload)\b", annotations.get("description", "")):
         yield "its description names neither node nor workload"
+
+
+def of_names(expression):
+    """Metrics, labels and causes that no agent has: such an expression is never true, and nothing else would tell."""
+    documented, recorded, causes = shipped.metrics(), shipped.records(), shipped.causes()
+    for name, selector in METRIC.findall(expression):
+        if name in COMING - documented.keys():
+            continue
+        if name not in documented:
+            yield f"{name} is not in docs/metrics.md"
+        elif unknown := set(LABEL.findall(selector)) - documented[name] - TARGET_LABELS:
+            yield f"{name} has no label {', '.join(sorted(unknown))}"
+    for name in set(RECORDED.findall(expression)) - recorded:
+        yield f"{name} is recorded nowhere"
+    for word in "|".join(CAUSES.findall(expression)).split("|"):
+        if word and not any(re.fullmatch(word, cause) for cause in causes):
+            yield f"{word} is not in docs/causes.md"
 
 
 def of_tests(name, tests):

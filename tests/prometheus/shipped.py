@@ -1,4 +1,5 @@
 """The files that are shipped, as the tests read them."""
+import functools
 import pathlib
 import re
 
@@ -14,6 +15,7 @@ def rule_files():
     return sorted((DEPLOY / "rules").glob("*.yaml"))
 
 
+@functools.cache
 def groups():
     return [group for file in [*rule_files(), FALLBACK] for group in yaml.safe_load(file.read_text())["groups"]]
 
@@ -22,10 +24,20 @@ def alerts():
     return [rule for group in groups() for rule in group["rules"] if "alert" in rule]
 
 
-def expression(name):
-    """The one expression that is recorded, or alerted on, under this name in rules/."""
-    found = [rule["expr"] for file in rule_files() for group in yaml.safe_load(file.read_text())["groups"]
-             for rule in group["rules"] if name in (rule.get("record"), rule.get("alert"))]
-    if len(found) != 1:
-        raise LookupError(f"{len(found)} rules are named {name}")
-    return re.sub(r"\s+", " ", found[0]).strip()
+@functools.cache
+def metrics():
+    """The agent's metrics and their labels, from the page that is generated from the program's table."""
+    rows = re.findall(r"^\| `(nodewhy_\w+)` \| \w+ \| ([^|]*)\|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
+    return {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+
+
+@functools.cache
+def records():
+    return {rule["record"] for group in groups() for rule in group["rules"] if "record" in rule}
+
+
+@functools.cache
+def causes():
+    """The words of the first table of docs/causes.md."""
+    text = (ROOT / "docs/causes.md").read_text()
+    return set(re.findall(r"^\| `(\w+)` \|", text[text.index("## `cause`"):text.index("## `scope`")], re.MULTILINE))
