@@ -4,14 +4,15 @@
 //! The log promises nothing and a quiet kubelet says little, so no cause depends on it alone except
 //! those that nothing else tells: volumes and sandboxes.
 
-use super::{Core, condition::Condition, oom_telling::subject_key};
+use super::{Core, condition::Condition, kubelet_life::KubeletLife, oom_telling::subject_key};
 use crate::{
-    diagnosis::{death::ProbeKill, oom::place_name},
+    diagnosis::{death::ProbeKill, node_trouble::NodeTroubles, oom::place_name},
     findings::{Evidence, EvidenceSource, Subject, Topic},
     model::{Attribution, Blame, BootTime, Cause, Confidence, Moment, PodUid, Scope},
     parse::kubelet::{KillReason, KubeletReader, Observation, Probe, Situation},
     signal::{KubeletLine, KubeletOrigin, KubeletPosition},
 };
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Streams put together at a time: one kubelet, one before its restart, PID 1, and some to spare.
@@ -37,6 +38,17 @@ pub struct KubeletLog {
     failed_probes: VecDeque<(PodUid, String, Probe)>,
     failing: BTreeMap<(PodUid, Cause), Failing>,
     pub(super) position: KubeletPosition,
+    pub(super) durable: DurableKubelet,
+}
+
+/// What of the kubelet survives a restart of the agent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DurableKubelet {
+    /// Troubles of the node.
+    pub troubles: NodeTroubles,
+    /// Who the kubelet is.
+    pub life: KubeletLife,
 }
 
 /// Failed tries of something that a pod needs before it can start.
@@ -65,7 +77,12 @@ impl KubeletLog {
         }
         let (reader, last) = self.streams.entry(stream).or_insert_with(|| (KubeletReader::default(), at));
         *last = at;
-        reader.push(Some(program), &line.text)
+        let told = reader.push(Some(program), &line.text);
+        let life = &mut self.durable.life;
+        if life.is_its(&line.origin) {
+            life.verbosity = life.verbosity.max(Some(reader.verbosity()));
+        }
+        told
     }
 
     fn overdue(&mut self, now: BootTime) -> Vec<(Observation, Moment)> {
@@ -110,6 +127,8 @@ impl Core {
             KubeletOrigin::Journal { boot_time: Some(boot), .. } => at.at_boot_time(*boot),
             _ => at,
         };
+        let restarted = self.kubelet_log.durable.life.line(line, happened.boot);
+        self.counters.kubelet_restarts += u64::from(restarted);
         for observation in self.kubelet_log.push(line, happened) {
             self.observe(observation, happened);
         }
@@ -123,6 +142,9 @@ impl Core {
     }
 
     fn observe(&mut self, observation: Observation, at: Moment) {
+        let restarted = self.kubelet_log.durable.life.told(&observation, at.boot);
+        self.counters.kubelet_restarts += u64::from(restarted);
+        self.observe_node(&observation, at);
         let subject = &observation.subject;
         let named = || self.inventory.pod_named(subject.namespace.as_deref()?, subject.pod.as_deref()?);
         let Some(pod) = subject.uid.clone().or_else(named) else { return };

@@ -7,6 +7,7 @@ pub mod crash_loop;
 pub mod death;
 pub mod exit;
 pub mod kill_ledger;
+pub mod node_trouble;
 pub mod oom;
 pub mod oom_cases;
 pub mod termination;
