@@ -12,6 +12,7 @@
 
 mod checkpoint;
 mod condition;
+mod death_words;
 mod deaths;
 mod effect;
 mod figures;
@@ -22,6 +23,7 @@ mod kubelet_life;
 mod lost;
 mod node_trouble;
 mod oom_telling;
+mod pod_words;
 mod snapshot;
 mod waiting;
 
@@ -51,6 +53,7 @@ use kernel_log::KernelLog;
 use kubelet::KubeletLog;
 use lost::Lost;
 use oom_telling::Inherited;
+use pod_words::PodWords;
 use std::collections::{BTreeMap, VecDeque};
 use waiting::WaitNote;
 
@@ -75,6 +78,7 @@ pub struct Core {
     deaths: Deaths,
     kubelet_log: KubeletLog,
     lost: Lost,
+    pod_words: PodWords,
     waiting: BTreeMap<Slot, WaitNote>,
     findings: FindingStore,
     counters: Counters,
