@@ -3,7 +3,7 @@
 //! Positions and counts are written together, so that records read again after a restart are told
 //! again and counted once.
 
-use super::{Counters, deaths::DurableDeaths, kernel_log::Resume};
+use super::{Counters, deaths::DurableDeaths, kernel_log::Resume, kubelet::DurableKubelet, lost::Lost};
 use crate::{
     diagnosis::{kill_ledger::Baseline, vmstat::VmstatCheck},
     findings::FindingStore,
@@ -28,6 +28,12 @@ pub struct Checkpoint {
     pub kernel_log: Resume,
     /// Where reading the kubelet's log goes on.
     pub kubelet_log: KubeletPosition,
+    /// Troubles of the node, and who the kubelet is.
+    #[serde(default)]
+    pub kubelet: DurableKubelet,
+    /// Containers that were lost.
+    #[serde(default)]
+    pub lost: Lost,
     /// Findings.
     pub findings: FindingStore,
     /// Counters.

@@ -1,6 +1,6 @@
 //! Ends of containers inside the core: noticed, held until their witnesses had time to speak, told, counted.
 
-use super::{ContainerKey, Core, Effect, oom_telling::subject_key};
+use super::{ContainerKey, Core, Effect, death_words::DeathWords, oom_telling::subject_key};
 use crate::{
     diagnosis::{
         crash_loop::Story,
@@ -65,6 +65,7 @@ pub struct DurableDeaths {
 #[derive(Debug, Default)]
 pub struct Deaths {
     pub(super) durable: DurableDeaths,
+    pub(super) words: DeathWords,
     waiting: Vec<(BootTime, Death)>,
     faults: VecDeque<FaultNote>,
     probes: VecDeque<(PodUid, Option<String>, ProbeKill)>,
@@ -100,6 +101,15 @@ impl Deaths {
     pub fn note_last_words(&mut self, tail: &ContainerLogTail) {
         if let Some(words) = LastWords::of(&tail.lines) {
             push_bounded(&mut self.last_words, ((tail.pod.clone(), tail.container.clone(), tail.attempt), words));
+        }
+    }
+
+    /// Takes how long the kubelet's log says that it waits; the status says the same where there is one.
+    pub fn back_off_told(&mut self, pod: &PodUid, container: Option<&str>, seconds: u64) {
+        let pod = pod.to_string();
+        let of_it = |slot: &Slot| slot.pod == pod && Some(slot.container.as_str()) == container;
+        if let Some((_, story)) = self.durable.stories.iter_mut().find(|(slot, _)| of_it(slot)) {
+            story.backs_off(seconds);
         }
     }
 
@@ -274,12 +284,14 @@ impl Core {
             kill: kill.as_ref(),
             fault: self.deaths.fault_of(death),
             probe: self.deaths.probe_of(death),
+            words: self.deaths.words.of(death),
             last_words: self.deaths.last_words_of(death),
             log_doubt: self.log_doubt(death.ended.boot),
         };
         let explanation = death.explain(&witnesses);
         let cause = explanation.cause;
-        if death.exit.crash {
+        // What the kubelet was made to restart is no crash.
+        if death.exit.crash && cause != Cause::Stopped {
             let story = self.add_to_story(death, cause);
             let related = kill.and_then(|kill| self.findings.get(&kill.topic)).map(|finding| finding.id.clone());
             let finding = self.finding_of_death(death, explanation, story, related.into_iter().collect());
@@ -308,7 +320,7 @@ impl Core {
         if death.termination.earlier {
             return;
         }
-        let crash = death.exit.crash;
+        let crash = death.exit.crash && cause != Cause::Stopped;
         let key = ContainerKey::of(&self.subject_of(death));
         self.counters.count_termination(key, cause);
         if crash {

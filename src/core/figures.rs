@@ -24,6 +24,8 @@ impl Core {
             containers: self.container_figures(),
             workloads: self.workload_figures(),
             unexplained_oom_kills: self.vmstat.unexplained(),
+            kubelet_version: self.kubelet_log.durable.life.version.clone(),
+            kubelet_verbosity: self.kubelet_log.durable.life.verbosity,
             fill: self.fill(),
         }
     }

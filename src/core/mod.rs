@@ -12,13 +12,18 @@
 
 mod checkpoint;
 mod condition;
+mod death_words;
 mod deaths;
 mod effect;
 mod figures;
 mod health;
 mod kernel_log;
 mod kubelet;
+mod kubelet_life;
+mod lost;
+mod node_trouble;
 mod oom_telling;
+mod pod_words;
 mod snapshot;
 mod waiting;
 
@@ -46,7 +51,9 @@ use deaths::Deaths;
 use health::Health;
 use kernel_log::KernelLog;
 use kubelet::KubeletLog;
+use lost::Lost;
 use oom_telling::Inherited;
+use pod_words::PodWords;
 use std::collections::{BTreeMap, VecDeque};
 use waiting::WaitNote;
 
@@ -70,6 +77,8 @@ pub struct Core {
     vmstat: VmstatCheck,
     deaths: Deaths,
     kubelet_log: KubeletLog,
+    lost: Lost,
+    pod_words: PodWords,
     waiting: BTreeMap<Slot, WaitNote>,
     findings: FindingStore,
     counters: Counters,
@@ -155,6 +164,8 @@ impl Core {
             boot_id: self.facts.as_ref()?.boot_id.clone(),
             kernel_log: self.kernel_log.position(self.oom_cases.oldest_record()),
             kubelet_log: self.kubelet_log.position.clone(),
+            kubelet: self.kubelet_log.durable.clone(),
+            lost: self.lost.clone(),
             findings: self.findings.clone(),
             counters: self.counters.clone(),
             counted: self.counted.clone(),
@@ -170,6 +181,8 @@ impl Core {
         if let Some(checkpoint) = self.restored.take().filter(|checkpoint| checkpoint.fits(&facts.boot_id)) {
             self.kernel_log.resume(checkpoint.kernel_log);
             self.kubelet_log.position = checkpoint.kubelet_log;
+            self.kubelet_log.durable = checkpoint.kubelet;
+            self.lost = checkpoint.lost;
             self.findings = checkpoint.findings;
             self.counters = checkpoint.counters;
             self.counters.create_zeros();
@@ -276,6 +289,7 @@ impl Core {
         self.name_kills(pod);
         self.watch_deaths(pod, &uid, at);
         self.watch_waiting(pod, &uid, at);
+        self.watch_losses(pod, &uid, at);
         if pod.containers.iter().any(|container| matches!(container.state, Some(ContainerState::Running { .. }))) {
             self.resolve_not_starting(&uid, at.boot);
         }
@@ -322,6 +336,8 @@ impl Core {
         }
         self.vmstat.settle(now.boot, self.kernel_log.is_whole());
         self.inventory.advance(now.boot);
+        self.advance_node(now);
+        self.advance_losses(now);
         for finding in self.findings.advance(now.boot) {
             self.effects.push(Effect::Finding { change: crate::findings::Change::Resolved, finding: Box::new(finding) });
         }

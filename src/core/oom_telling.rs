@@ -85,7 +85,8 @@ impl Core {
     }
 
     /// Records an occurrence and says what it changed.
-    pub(super) fn record(&mut self, occurrence: Occurrence) {
+    pub(super) fn record(&mut self, mut occurrence: Occurrence) {
+        self.add_pod_word(&mut occurrence.finding);
         let (topic, cause) = (occurrence.topic.clone(), occurrence.finding.cause);
         let change = self.findings.record(occurrence);
         if change == Change::Opened {

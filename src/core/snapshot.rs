@@ -30,6 +30,10 @@ pub struct Snapshot {
     pub workloads: Vec<WorkloadFigures>,
     /// OOM kills that `/proc/vmstat` counts and nothing explains; `None` where the kernel does not count.
     pub unexplained_oom_kills: Option<u64>,
+    /// The kubelet's version, where it has said it.
+    pub kubelet_version: Option<String>,
+    /// The highest `-v` whose lines were seen of the kubelet; `None` before its first line.
+    pub kubelet_verbosity: Option<u8>,
     /// How full each bounded store is.
     pub fill: Vec<Fill>,
 }
@@ -87,6 +91,8 @@ pub struct Counters {
     pub kills_only_log: u64,
     /// Kills that only a cgroup's counter told.
     pub kills_only_counter: u64,
+    /// Starts of the kubelet after another life of it had been seen.
+    pub kubelet_restarts: u64,
     /// Workload series given up because there were too many.
     pub series_overflow: u64,
 }

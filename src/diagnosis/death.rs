@@ -75,6 +75,30 @@ pub struct ProbeKill {
     pub said: String,
 }
 
+/// What the kubelet says about a container shortly before its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeathWord {
+    /// When.
+    pub at: Moment,
+    /// What it is about.
+    pub kind: DeathWordKind,
+    /// Its words.
+    pub said: String,
+}
+
+/// What such a word is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeathWordKind {
+    /// The container's definition changed: someone edited the pod, or a new kubelet computes another hash.
+    DefinitionChanged,
+    /// A hook of its life failed.
+    HookFailed,
+    /// Its sandbox was gone or had changed, so that all of the pod's containers start anew.
+    SandboxChanged,
+    /// It could not be killed at once.
+    KillFailed,
+}
+
 /// The witnesses of one death.
 #[derive(Debug, Clone, Default)]
 pub struct Witnesses<'a> {
@@ -84,6 +108,8 @@ pub struct Witnesses<'a> {
     pub fault: Option<&'a FaultNote>,
     /// The kubelet's probe decision.
     pub probe: Option<&'a ProbeKill>,
+    /// What else the kubelet said about it.
+    pub words: Vec<DeathWord>,
     /// What the program said last.
     pub last_words: Option<LastWords>,
     /// Why the kernel's log proves nothing about this time; `None` if it was readable and whole.
@@ -154,12 +180,37 @@ impl Death {
             actions: Vec::new(),
             attribution: Attribution::Runtime,
         };
+        self.weigh_words(witnesses, &mut told);
         self.weigh_probe(witnesses, &mut told);
         self.weigh_fault(witnesses, &mut told);
         self.weigh_last_words(witnesses, &mut told);
         self.weigh_oom_claim(witnesses, &mut told);
         told.actions = actions(told.cause);
         told
+    }
+
+    /// The kubelet's own reasons to end a container explain only ends that came from outside.
+    fn weigh_words(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
+        let from_outside = matches!(self.termination.state.exit_code, 0 | 137 | 143) && self.exit.cause != Cause::Stopped;
+        for word in &witnesses.words {
+            let clause = match word.kind {
+                DeathWordKind::DefinitionChanged => Some((Cause::Stopped, "was restarted by the kubelet because its definition changed")),
+                DeathWordKind::HookFailed if word.said.contains("PostStart") => {
+                    Some((Cause::StartError, "was killed by the kubelet because its postStart hook failed"))
+                }
+                _ => None,
+            };
+            if let Some((cause, what)) = clause.filter(|_| from_outside) {
+                (told.cause, told.what, told.confidence, told.blame) = (cause, what.to_owned(), Confidence::Proven, Blame::Workload);
+            }
+            told.evidence.push(Evidence {
+                source: EvidenceSource::KubeletLog,
+                time: word.at.wall,
+                what: word.said.clone(),
+                supports: true,
+                how_matched: "pod uid and container".into(),
+            });
+        }
     }
 
     fn weigh_probe(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {

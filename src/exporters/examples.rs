@@ -230,6 +230,8 @@ pub(super) fn snapshot() -> Snapshot {
             crash_looping: 1,
         }],
         unexplained_oom_kills: Some(0),
+        kubelet_version: Some("v1.36.3".into()),
+        kubelet_verbosity: Some(2),
         fill: vec![Fill { store: "findings", used: 3, capacity: 512 }],
     }
 }

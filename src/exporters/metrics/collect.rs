@@ -34,6 +34,7 @@ pub(super) fn collect(snapshot: &Snapshot, own: &AgentFigures) -> Sheet {
     findings(&mut sheet, &snapshot.findings, &snapshot.counters);
     workload_containers(&mut sheet, &snapshot.counters);
     snapshot.workloads.iter().for_each(|figures| workload(&mut sheet, figures));
+    kubelet(&mut sheet, snapshot);
     snapshot.fill.iter().for_each(|fill| store(&mut sheet, fill));
     agent(&mut sheet, own);
     snapshot.containers.iter().for_each(|figures| container(&mut sheet, figures));
@@ -47,6 +48,16 @@ fn node(sheet: &mut Sheet, facts: &NodeFacts) {
         CgroupVersion::Absent => "absent",
     };
     sheet.set(&is::NODE_INFO, [&facts.kernel, cgroups], 1.0);
+}
+
+fn kubelet(sheet: &mut Sheet, snapshot: &Snapshot) {
+    sheet.set(&is::KUBELET_RESTARTS, [], number(snapshot.counters.kubelet_restarts));
+    if let Some(version) = &snapshot.kubelet_version {
+        sheet.set(&is::KUBELET_INFO, [version], 1.0);
+    }
+    if let Some(level) = snapshot.kubelet_verbosity {
+        sheet.set(&is::KUBELET_VERBOSITY, [], f64::from(level));
+    }
 }
 
 fn source(sheet: &mut Sheet, health: &SourceHealth) {

@@ -121,6 +121,13 @@ metrics! {
     WORKLOAD_OVERFLOW: Counter "nodewhy_workload_series_overflow_total" []
         "Workload series that the agent gave up because it held too many.";
 
+    KUBELET_RESTARTS: Counter "nodewhy_kubelet_restarts_total" []
+        "Starts of the kubelet after another life of it had been seen in this boot, whoever asked for them.";
+    KUBELET_INFO: Gauge "nodewhy_kubelet_info" ["version"]
+        "The kubelet's version, as its log told at its last start; always 1, absent where its start was not seen.";
+    KUBELET_VERBOSITY: Gauge "nodewhy_kubelet_log_verbosity" []
+        "The highest -v level whose lines were seen of the running kubelet: at 0 it tells neither probes nor kills; absent before its first line.";
+
     STORE_ENTRIES: Gauge "nodewhy_store_entries" ["store"]
         "Entries in each of the agent's bounded stores.";
     STORE_CAPACITY: Gauge "nodewhy_store_capacity_entries" ["store"]
