@@ -24,6 +24,7 @@ impl Core {
             containers: self.container_figures(),
             workloads: self.workload_figures(),
             unexplained_oom_kills: self.vmstat.unexplained(),
+            recent_kills: self.recent_kills.list(),
             fill: self.fill(),
         }
     }

@@ -19,12 +19,15 @@ mod health;
 mod kernel_log;
 mod kubelet;
 mod oom_telling;
+mod recent_kills;
+mod silent_ends;
 mod snapshot;
 mod waiting;
 
 pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
 pub use effect::Effect;
 pub use kernel_log::Resume;
+pub use recent_kills::RecentKill;
 pub use snapshot::{ContainerFigures, ContainerKey, Counters, Fill, Snapshot, SourceHealth, WorkloadFigures};
 
 use crate::{
@@ -47,6 +50,7 @@ use health::Health;
 use kernel_log::KernelLog;
 use kubelet::KubeletLog;
 use oom_telling::Inherited;
+use recent_kills::RecentKills;
 use std::collections::{BTreeMap, VecDeque};
 use waiting::WaitNote;
 
@@ -69,6 +73,7 @@ pub struct Core {
     ledger: KillLedger,
     vmstat: VmstatCheck,
     deaths: Deaths,
+    recent_kills: RecentKills,
     kubelet_log: KubeletLog,
     waiting: BTreeMap<Slot, WaitNote>,
     findings: FindingStore,
@@ -161,6 +166,8 @@ impl Core {
             baselines: self.ledger.baselines().clone(),
             vmstat: self.vmstat.clone(),
             deaths: self.deaths.durable.clone(),
+            recent_kills: self.recent_kills.clone(),
+            waiting: self.waiting.clone(),
         })
     }
 
@@ -176,7 +183,9 @@ impl Core {
             self.counted = checkpoint.counted;
             self.ledger = KillLedger::restore(checkpoint.baselines);
             self.vmstat = checkpoint.vmstat;
-            self.deaths.durable = checkpoint.deaths;
+            self.deaths = Deaths::restore(checkpoint.deaths, at.boot);
+            self.recent_kills = checkpoint.recent_kills;
+            self.waiting = checkpoint.waiting;
         }
         self.facts = Some(facts);
     }
@@ -264,9 +273,12 @@ impl Core {
                     self.pod_gone(&uid, pod_key(pod), at.boot);
                 }
             }
-            PodUpdate::Directory { namespace, name, uid, containers } => {
+            PodUpdate::Directory { namespace, name, uid, containers, followed } => {
                 self.health.record(SourceName::PodLogs, at);
                 self.inventory.directory_seen(namespace, name, uid, containers);
+                for (container, attempt) in containers {
+                    self.deaths.durable.terminations.sighted(&uid.to_string(), container, *attempt, *followed, at);
+                }
             }
         }
     }
@@ -315,6 +327,8 @@ impl Core {
             return;
         }
         self.housekeeping = BootTime(now.boot.0.saturating_add(HOUSEKEEPING_MICROS));
+        self.break_silences(now);
+        self.recent_kills.advance(now.boot);
         let settled = self.ledger.settle(now.boot);
         self.counters.kills_only_log += settled.only_log;
         for kill in settled.only_counter {

@@ -119,6 +119,9 @@ impl Bench {
     }
 }
 
+mod contradictions;
+mod without_status;
+
 #[test]
 fn a_container_at_its_own_limit_is_told_at_once_and_counted_once() {
     let mut bench = Bench::new();
@@ -297,7 +300,10 @@ fn a_kill_that_only_the_counter_saw_is_told_so() {
 fn another_kubelets_pod_is_foreign() {
     let mut bench = Bench::new();
     let own = crate::model::PodUid::parse("99999999-2222-3333-4444-555555555555").expect("uid");
-    bench.say(1.0, Body::Pods(PodUpdate::Directory { namespace: "shop".into(), name: "web".into(), uid: own, containers: vec![] }));
+    bench.say(
+        1.0,
+        Body::Pods(PodUpdate::Directory { namespace: "shop".into(), name: "web".into(), uid: own, containers: vec![], followed: false }),
+    );
     bench.dump(3.0, &path("a"), &path("a"), "app", 17);
     bench.say(14.0, Body::Tick);
     bench.say(30.0, Body::Tick);

@@ -230,6 +230,12 @@ pub(super) fn snapshot() -> Snapshot {
             crash_looping: 1,
         }],
         unexplained_oom_kills: Some(0),
+        recent_kills: vec![crate::core::RecentKill {
+            namespace: "shop".into(),
+            pod: "web-7d4b9".into(),
+            container: "app".into(),
+            at: at.wall,
+        }],
         fill: vec![Fill { store: "findings", used: 3, capacity: 512 }],
     }
 }
