@@ -3,9 +3,11 @@
 //! Positions and counts are written together, so that records read again after a restart are told
 //! again and counted once.
 
-use super::{Counters, deaths::DurableDeaths, kernel_log::Resume, kubelet::DurableKubelet, lost::Lost};
+use super::{
+    Counters, deaths::DurableDeaths, kernel_log::Resume, kubelet::DurableKubelet, lost::Lost, recent_kills::RecentKills, waiting::WaitNote,
+};
 use crate::{
-    diagnosis::{kill_ledger::Baseline, vmstat::VmstatCheck},
+    diagnosis::{kill_ledger::Baseline, termination::Slot, vmstat::VmstatCheck},
     findings::FindingStore,
     model::BootId,
     signal::KubeletPosition,
@@ -44,6 +46,12 @@ pub struct Checkpoint {
     pub baselines: BTreeMap<String, Baseline>,
     /// Marks and stories of containers.
     pub deaths: DurableDeaths,
+    /// Containers in which the kernel killed lately.
+    #[serde(default)]
+    pub recent_kills: RecentKills,
+    /// What containers that do not start wait for.
+    #[serde(default)]
+    pub waiting: BTreeMap<Slot, WaitNote>,
     /// The sum check.
     pub vmstat: VmstatCheck,
 }

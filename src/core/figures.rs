@@ -26,6 +26,7 @@ impl Core {
             unexplained_oom_kills: self.vmstat.unexplained(),
             kubelet_version: self.kubelet_log.durable.life.version.clone(),
             kubelet_verbosity: self.kubelet_log.durable.life.verbosity,
+            recent_kills: self.recent_kills.list(),
             fill: self.fill(),
         }
     }

@@ -24,12 +24,15 @@ mod lost;
 mod node_trouble;
 mod oom_telling;
 mod pod_words;
+mod recent_kills;
+mod silent_ends;
 mod snapshot;
 mod waiting;
 
 pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
 pub use effect::Effect;
 pub use kernel_log::Resume;
+pub use recent_kills::RecentKill;
 pub use snapshot::{ContainerFigures, ContainerKey, Counters, Fill, Snapshot, SourceHealth, WorkloadFigures};
 
 use crate::{
@@ -54,6 +57,7 @@ use kubelet::KubeletLog;
 use lost::Lost;
 use oom_telling::Inherited;
 use pod_words::PodWords;
+use recent_kills::RecentKills;
 use std::collections::{BTreeMap, VecDeque};
 use waiting::WaitNote;
 
@@ -76,6 +80,7 @@ pub struct Core {
     ledger: KillLedger,
     vmstat: VmstatCheck,
     deaths: Deaths,
+    recent_kills: RecentKills,
     kubelet_log: KubeletLog,
     lost: Lost,
     pod_words: PodWords,
@@ -172,6 +177,8 @@ impl Core {
             baselines: self.ledger.baselines().clone(),
             vmstat: self.vmstat.clone(),
             deaths: self.deaths.durable.clone(),
+            recent_kills: self.recent_kills.clone(),
+            waiting: self.waiting.clone(),
         })
     }
 
@@ -189,7 +196,9 @@ impl Core {
             self.counted = checkpoint.counted;
             self.ledger = KillLedger::restore(checkpoint.baselines);
             self.vmstat = checkpoint.vmstat;
-            self.deaths.durable = checkpoint.deaths;
+            self.deaths = Deaths::restore(checkpoint.deaths, at.boot);
+            self.recent_kills = checkpoint.recent_kills;
+            self.waiting = checkpoint.waiting;
         }
         self.facts = Some(facts);
     }
@@ -277,9 +286,12 @@ impl Core {
                     self.pod_gone(&uid, pod_key(pod), at.boot);
                 }
             }
-            PodUpdate::Directory { namespace, name, uid, containers } => {
+            PodUpdate::Directory { namespace, name, uid, containers, followed } => {
                 self.health.record(SourceName::PodLogs, at);
                 self.inventory.directory_seen(namespace, name, uid, containers);
+                for (container, attempt) in containers {
+                    self.deaths.durable.terminations.sighted(&uid.to_string(), container, *attempt, *followed, at);
+                }
             }
         }
     }
@@ -329,6 +341,8 @@ impl Core {
             return;
         }
         self.housekeeping = BootTime(now.boot.0.saturating_add(HOUSEKEEPING_MICROS));
+        self.break_silences(now);
+        self.recent_kills.advance(now.boot);
         let settled = self.ledger.settle(now.boot);
         self.counters.kills_only_log += settled.only_log;
         for kill in settled.only_counter {

@@ -2,7 +2,9 @@
 //!
 //! Flows in: the core's state. Flows out: plain values; an exporter holds no reference into the core.
 
+use super::RecentKill;
 use crate::{
+    diagnosis::death::Correlation,
     findings::Finding,
     model::{Bytes, Cause, Limit, Moment, Scope},
     signal::{CpuThrottling, MemorySplit, NodeFacts, PidsUse, Pressure, SourceName, SourceState},
@@ -34,6 +36,8 @@ pub struct Snapshot {
     pub kubelet_version: Option<String>,
     /// The highest `-v` whose lines were seen of the kubelet; `None` before its first line.
     pub kubelet_verbosity: Option<u8>,
+    /// Containers in which the kernel killed in the last hour.
+    pub recent_kills: Vec<RecentKill>,
     /// How full each bounded store is.
     pub fill: Vec<Fill>,
 }
@@ -67,7 +71,10 @@ pub struct Counters {
     pub host_oom_kills: BTreeMap<String, u64>,
     /// Ends of container instances by workload, container and cause.
     pub terminations: BTreeMap<ContainerKey, BTreeMap<Cause, u64>>,
-    /// Ends that happened (the attempt number says so) but that no status described.
+    /// Crashes by how well their witnesses agree.
+    pub correlations: BTreeMap<Correlation, u64>,
+    /// Of the ends, those that the attempt number or the log directory proves and no status described in
+    /// time; their cause is `unknown`.
     pub terminations_unobserved: u64,
     /// Times a container's attempt number went backwards.
     pub restart_counter_resets: u64,

@@ -7,9 +7,10 @@ use crate::{
     model::{Attribution, BootTime, Cause, Confidence, Moment, PodUid, Scope},
     signal::{ContainerRecord, ContainerState, PodRecord},
 };
+use serde::{Deserialize, Serialize};
 
 /// What a container waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitNote {
     reason: String,
     attempts: u64,

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 const ENDED_OF_KILL_SECONDS: u64 = 10;
 
 /// One end, with what identifies it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Death {
     /// The end.
     pub termination: Termination,
@@ -31,6 +31,9 @@ pub struct Death {
     pub ended: Moment,
     /// When the agent learnt of it.
     pub noticed: Moment,
+    /// Whether its log has been asked for by this run of the agent.
+    #[serde(skip)]
+    pub log_asked: bool,
 }
 
 /// A kill by the kernel in one container instance, remembered until the instance's end is explained.
@@ -46,10 +49,13 @@ pub struct KillNote {
     pub ends_container: Option<bool>,
     /// The topic of its finding.
     pub topic: crate::findings::Topic,
+    /// Whether the end that it brought is counted.
+    #[serde(default)]
+    pub accounted: bool,
 }
 
 /// A fault that the kernel logged about a process: a segfault or another trap.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultNote {
     /// When.
     pub at: Moment,
@@ -65,7 +71,7 @@ pub struct FaultNote {
 }
 
 /// The kubelet's decision to kill a container because of a probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeKill {
     /// When.
     pub at: Moment,
@@ -97,6 +103,28 @@ pub enum DeathWordKind {
     SandboxChanged,
     /// It could not be killed at once.
     KillFailed,
+}
+
+impl ProbeKill {
+    /// The kubelet's words.
+    pub fn evidence(&self) -> Evidence {
+        Evidence {
+            source: EvidenceSource::KubeletLog,
+            time: self.at.wall,
+            what: self.said.clone(),
+            supports: true,
+            how_matched: "pod uid and container".into(),
+        }
+    }
+
+    /// The cause that it is, and what happened, as a clause.
+    pub fn verdict(&self) -> (Cause, &'static str) {
+        if self.startup {
+            (Cause::StartupProbe, "was killed by the kubelet because its startup probe never succeeded")
+        } else {
+            (Cause::LivenessProbe, "was killed by the kubelet because its liveness probe failed")
+        }
+    }
 }
 
 /// The witnesses of one death.
@@ -137,6 +165,41 @@ pub struct DeathExplanation {
     pub actions: Vec<String>,
     /// How the decisive witness was joined.
     pub attribution: Attribution,
+}
+
+/// How well the witnesses of a crash agree on why it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Correlation {
+    /// A direct witness tells the cause: the kernel, the kubelet, the runtime, or the exit itself.
+    Explained,
+    /// The evidence leaves more than one reading.
+    Ambiguous,
+    /// Nobody tells who ended it, or no status describes the end.
+    Unexplained,
+}
+
+impl Correlation {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Explained, Self::Ambiguous, Self::Unexplained];
+
+    /// As a label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Explained => "explained",
+            Self::Ambiguous => "ambiguous",
+            Self::Unexplained => "unexplained",
+        }
+    }
+
+    /// What an explanation comes to.
+    pub fn of(told: &DeathExplanation) -> Self {
+        match (told.cause, told.confidence, told.blame) {
+            (Cause::Killed | Cause::Unknown, ..) => Self::Unexplained,
+            (_, Confidence::Possible, _) | (_, Confidence::Likely, Blame::Insufficient) => Self::Ambiguous,
+            _ => Self::Explained,
+        }
+    }
 }
 
 impl Death {
@@ -215,19 +278,10 @@ impl Death {
 
     fn weigh_probe(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
         let Some(probe) = witnesses.probe else { return };
-        (told.cause, told.what) = if probe.startup {
-            (Cause::StartupProbe, "was killed by the kubelet because its startup probe never succeeded".to_owned())
-        } else {
-            (Cause::LivenessProbe, "was killed by the kubelet because its liveness probe failed".to_owned())
-        };
+        let (cause, what) = probe.verdict();
+        (told.cause, told.what) = (cause, what.to_owned());
         (told.confidence, told.blame) = (Confidence::Proven, Blame::Workload);
-        told.evidence.push(Evidence {
-            source: EvidenceSource::KubeletLog,
-            time: probe.at.wall,
-            what: probe.said.clone(),
-            supports: true,
-            how_matched: "pod uid and container".into(),
-        });
+        told.evidence.push(probe.evidence());
     }
 
     fn weigh_fault(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
@@ -313,7 +367,7 @@ fn said(state: &TerminatedState) -> String {
     }
 }
 
-fn actions(cause: Cause) -> Vec<String> {
+pub(super) fn actions(cause: Cause) -> Vec<String> {
     let action = match cause {
         Cause::AppError | Cause::AppPanic | Cause::Aborted => "Read the container's previous log: `kubectl logs --previous`.",
         Cause::Segfault | Cause::BusError => "Look for a recent change of the program or its libraries; a core dump tells where.",

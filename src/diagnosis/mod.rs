@@ -10,6 +10,7 @@ pub mod kill_ledger;
 pub mod node_trouble;
 pub mod oom;
 pub mod oom_cases;
+pub mod silent_death;
 pub mod start_failure;
 pub mod termination;
 pub mod vmstat;

@@ -232,6 +232,12 @@ pub(super) fn snapshot() -> Snapshot {
         unexplained_oom_kills: Some(0),
         kubelet_version: Some("v1.36.3".into()),
         kubelet_verbosity: Some(2),
+        recent_kills: vec![crate::core::RecentKill {
+            namespace: "shop".into(),
+            pod: "web-7d4b9".into(),
+            container: "app".into(),
+            at: at.wall,
+        }],
         fill: vec![Fill { store: "findings", used: 3, capacity: 512 }],
     }
 }

@@ -256,14 +256,16 @@ impl Inventory {
         let pod_uid = pod.or(named.map(|named| &named.pod));
         let known = pod_uid.and_then(|uid| self.pods.get(uid));
         let only = known.filter(|pod| pod.containers.len() == 1).and_then(|pod| pod.containers.keys().next());
+        let workload =
+            known.and_then(|pod| pod.workload.clone().or_else(|| Workload::of_static(&pod.uid, pod.name.as_deref()?, &self.node)));
         let name = named.map(|named| named.name.clone()).or_else(|| container.and(only).cloned());
         Subject {
             namespace: known.and_then(|pod| pod.namespace.clone()),
             pod: known.and_then(|pod| pod.name.clone()),
             pod_uid: pod_uid.cloned(),
             container_id: container.cloned(),
-            workload_kind: known.and_then(|pod| pod.workload.as_ref()).map(|workload| workload.kind.clone()),
-            workload: known.and_then(|pod| pod.workload.as_ref()).map(|workload| workload.name.clone()),
+            workload_kind: workload.as_ref().map(|workload| workload.kind.clone()),
+            workload: workload.map(|workload| workload.name),
             attempt: named.and_then(|named| named.attempt),
             container: name,
         }

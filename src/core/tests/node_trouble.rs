@@ -34,10 +34,6 @@ impl Bench {
         self.say(second, Body::Kubelet(KubeletLine { origin, text: text.into() }));
     }
 
-    fn ticks(&mut self, from: u32, to: u32) {
-        (from..=to).for_each(|second| self.say(f64::from(second), Body::Tick));
-    }
-
     fn about(&self, cause: Cause) -> Finding {
         let found: Vec<_> = self.core.snapshot().findings.into_iter().filter(|finding| finding.cause == cause).collect();
         assert_eq!(found.len(), 1, "{cause}");

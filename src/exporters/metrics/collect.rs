@@ -37,6 +37,9 @@ pub(super) fn collect(snapshot: &Snapshot, own: &AgentFigures) -> Sheet {
     kubelet(&mut sheet, snapshot);
     snapshot.fill.iter().for_each(|fill| store(&mut sheet, fill));
     agent(&mut sheet, own);
+    for kill in &snapshot.recent_kills {
+        sheet.set(&is::CONTAINER_LAST_OOM_KILL, [&kill.namespace, &kill.pod, &kill.container], seconds(kill.at));
+    }
     snapshot.containers.iter().for_each(|figures| container(&mut sheet, figures));
     sheet
 }
@@ -116,6 +119,9 @@ fn records(sheet: &mut Sheet, counters: &Counters) {
     sheet.set(&is::SPOOFED_RECORDS, [], number(counters.spoofed_records));
     sheet.set(&is::MALFORMED_RECORDS, [], number(counters.malformed_records));
     sheet.set(&is::TERMINATIONS_UNOBSERVED, [], number(counters.terminations_unobserved));
+    for (correlation, crashes) in &counters.correlations {
+        sheet.set(&is::CORRELATIONS, [correlation.as_str()], number(*crashes));
+    }
     sheet.set(&is::RESTART_COUNTER_RESETS, [], number(counters.restart_counter_resets));
     sheet.set(&is::WORKLOAD_OVERFLOW, [], number(counters.series_overflow));
 }

@@ -109,7 +109,9 @@ metrics! {
     TERMINATIONS: Counter "nodewhy_container_terminations_total" ["namespace", "workload_kind", "workload", "container", "cause"]
         "Ends of container instances since the node booted, by workload, container and cause.";
     TERMINATIONS_UNOBSERVED: Counter "nodewhy_container_terminations_unobserved_total" []
-        "Ends of container instances that the restart count tells of and no status described.";
+        "Of these ends, those that the restart count tells of and no status described; their cause is unknown.";
+    CORRELATIONS: Counter "nodewhy_correlations_total" ["result"]
+        "Crashes of containers since the node booted, by how well the evidence tells why: explained (a direct witness: the kernel, the kubelet, the runtime, or the exit itself), ambiguous (more than one reading fits), unexplained (killed by nobody known, or no status described the end). Ends that were asked for are not counted.";
     RESTART_COUNTER_RESETS: Counter "nodewhy_restart_count_resets_total" []
         "Times a container's restart count went backwards.";
     WORKLOAD_PODS: Gauge "nodewhy_workload_pods" ["namespace", "workload_kind", "workload"]
@@ -149,6 +151,8 @@ metrics! {
     PROCESS_THREADS: Gauge "process_threads" []
         "Threads of the agent.";
 
+    CONTAINER_LAST_OOM_KILL: Gauge "nodewhy_container_last_oom_kill_timestamp_seconds" ["namespace", "pod", "container"]
+        "When the kernel's OOM killer last killed in the container; only if that was in the last hour, and for at most 200 containers (the oldest go, and are counted in nodewhy_workload_series_overflow_total).";
     CONTAINER_USAGE: Gauge "nodewhy_container_memory_usage_bytes" ["namespace", "pod", "container"]
         "What the kernel charges to the container's cgroup and compares with its limit.";
     CONTAINER_LIMIT: Gauge "nodewhy_container_memory_limit_bytes" ["namespace", "pod", "container"]
