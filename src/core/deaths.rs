@@ -275,6 +275,7 @@ impl Core {
             fault: self.deaths.fault_of(death),
             probe: self.deaths.probe_of(death),
             last_words: self.deaths.last_words_of(death),
+            starvation: self.starvation_of(death),
             log_doubt: self.log_doubt(death.ended.boot),
         };
         let explanation = death.explain(&witnesses);

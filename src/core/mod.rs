@@ -20,6 +20,7 @@ mod kernel_log;
 mod kubelet;
 mod oom_telling;
 mod snapshot;
+mod starvation;
 mod waiting;
 
 pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
@@ -242,6 +243,7 @@ impl Core {
 
     fn node_memory(&mut self, sample: &NodeSample, at: Moment) {
         self.health.record(SourceName::NodeMemory, at);
+        self.inventory.node_sampled(at.boot, sample);
         if let Some(kills) = sample.oom_kill {
             self.vmstat.counted(at.boot, kills);
         }

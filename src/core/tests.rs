@@ -8,6 +8,8 @@ use crate::{
 };
 use std::sync::Arc;
 
+mod starvation;
+
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 const POD: &str = "/kubepods/burstable/pod11111111-2222-3333-4444-555555555555";
 

@@ -9,6 +9,7 @@ pub mod exit;
 pub mod kill_ledger;
 pub mod oom;
 pub mod oom_cases;
+pub mod starvation;
 pub mod termination;
 pub mod vmstat;
 pub mod waiting;

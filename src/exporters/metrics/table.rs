@@ -68,6 +68,9 @@ metrics! {
     LAST_SIGNAL: Gauge "nodewhy_last_signal_timestamp_seconds" []
         "When the agent last took in anything from any source.";
 
+    NODE_PRESSURE: Counter "nodewhy_node_pressure_seconds_total" ["resource", "kind"]
+        "Time in which some task of the node waited for a resource, or all that had work did at once (full), since it booted; absent where the kernel does not account it.";
+
     SOURCE_UP: Gauge "nodewhy_source_up" ["source"]
         "Whether the source can be read (1) or not (0).";
     SOURCE_STATE: Gauge "nodewhy_source_state" ["source", "state"]
