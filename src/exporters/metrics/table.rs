@@ -28,6 +28,8 @@ impl Kind {
 pub struct Metric<const N: usize> {
     /// Its name.
     pub name: &'static str,
+    /// The names of its labels.
+    pub labels: [&'static str; N],
 }
 
 /// One metric as a row of the table.
@@ -47,7 +49,7 @@ macro_rules! metrics {
     ($($id:ident: $kind:ident $name:literal [$($label:literal),*] $meaning:literal;)+) => {
         $(
             #[doc = $meaning]
-            pub const $id: Metric<{ how_many(&[$($label),*]) }> = Metric { name: $name };
+            pub const $id: Metric<{ how_many(&[$($label),*]) }> = Metric { name: $name, labels: [$($label),*] };
         )+
         /// Every metric, the most important first.
         pub const TABLE: &[Row] = &[$(Row { name: $name, kind: Kind::$kind, labels: &[$($label),*], meaning: $meaning },)+];
