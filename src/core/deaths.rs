@@ -334,6 +334,7 @@ impl Core {
             probe: self.deaths.probe_of(death),
             words: self.deaths.words.of(death),
             last_words: self.deaths.last_words_of(death),
+            starvation: self.starvation_of(death),
             log_doubt: self.log_doubt(death.ended.boot),
         };
         let explanation = death.explain(&witnesses);

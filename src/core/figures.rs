@@ -8,7 +8,7 @@ use crate::{
     },
     findings::MAX_FINDINGS,
     inventory::{Belonging, ContainerInstance, MAX_CONTAINERS, MAX_PODS},
-    model::{BootTime, Limit},
+    model::{BootTime, Limit, Resource},
 };
 use std::collections::BTreeMap;
 
@@ -22,6 +22,7 @@ impl Core {
             sources: self.health.list(),
             counters: self.counters.clone(),
             containers: self.container_figures(),
+            pressure: Resource::ALL.into_iter().filter_map(|of| Some((of, self.inventory.node_pressure().latest(of)?))).collect(),
             workloads: self.workload_figures(),
             unexplained_oom_kills: self.vmstat.unexplained(),
             kubelet_version: self.kubelet_log.durable.life.version.clone(),

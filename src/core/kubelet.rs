@@ -158,6 +158,7 @@ impl Core {
         match observation.situation {
             Situation::ProbeFailed { probe, errored: false } => {
                 if let Some(container) = container {
+                    self.look_at(&pod, &container);
                     self.kubelet_log.note_failed_probe(pod, container, probe);
                 }
             }
@@ -208,6 +209,9 @@ impl Core {
             return;
         }
         let container = container.or_else(|| self.kubelet_log.container_of_decision(&pod, probe));
+        if let Some(container) = &container {
+            self.look_at(&pod, container);
+        }
         self.deaths.note_probe(pod, container, ProbeKill { at, startup: probe == Probe::Startup, said });
     }
 

@@ -27,6 +27,7 @@ mod pod_words;
 mod recent_kills;
 mod silent_ends;
 mod snapshot;
+mod starvation;
 mod waiting;
 
 pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
@@ -264,6 +265,7 @@ impl Core {
 
     fn node_memory(&mut self, sample: &NodeSample, at: Moment) {
         self.health.record(SourceName::NodeMemory, at);
+        self.inventory.node_sampled(at.boot, sample);
         if let Some(kills) = sample.oom_kill {
             self.vmstat.counted(at.boot, kills);
         }

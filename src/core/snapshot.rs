@@ -6,7 +6,7 @@ use super::RecentKill;
 use crate::{
     diagnosis::death::Correlation,
     findings::Finding,
-    model::{Bytes, Cause, Limit, Moment, Scope},
+    model::{Bytes, Cause, Limit, Moment, Resource, Scope},
     signal::{CpuThrottling, MemorySplit, NodeFacts, PidsUse, Pressure, SourceName, SourceState},
 };
 use jiff::Timestamp;
@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub counters: Counters,
     /// Living containers of this node.
     pub containers: Vec<ContainerFigures>,
+    /// How long tasks of the node have waited since it booted; empty where the kernel does not account it.
+    pub pressure: Vec<(Resource, Pressure)>,
     /// Workloads with pods on this node.
     pub workloads: Vec<WorkloadFigures>,
     /// OOM kills that `/proc/vmstat` counts and nothing explains; `None` where the kernel does not count.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 mod node_trouble;
 mod pod_words;
+mod starvation;
 
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 const POD: &str = "/kubepods/burstable/pod11111111-2222-3333-4444-555555555555";

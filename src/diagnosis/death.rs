@@ -3,7 +3,7 @@
 //! Flows in: the end as the pod's status tells it, and the witnesses that were joined to it. Flows
 //! out: a [`DeathExplanation`]. Reconciles: where kernel, kubelet and pod status disagree, it says so.
 
-use super::{exit::Exit, termination::Termination};
+use super::{exit::Exit, starvation::Starvation, termination::Termination};
 use crate::{
     findings::{Evidence, EvidenceSource},
     model::{Attribution, Blame, BootTime, Cause, Confidence, ContainerId, Moment, PodUid, Scope},
@@ -140,6 +140,8 @@ pub struct Witnesses<'a> {
     pub words: Vec<DeathWord>,
     /// What the program said last.
     pub last_words: Option<LastWords>,
+    /// What slowed it down.
+    pub starvation: Option<Starvation>,
     /// Why the kernel's log proves nothing about this time; `None` if it was readable and whole.
     pub log_doubt: Option<String>,
 }
@@ -245,10 +247,11 @@ impl Death {
         };
         self.weigh_words(witnesses, &mut told);
         self.weigh_probe(witnesses, &mut told);
+        self.weigh_starvation(witnesses, &mut told);
         self.weigh_fault(witnesses, &mut told);
         self.weigh_last_words(witnesses, &mut told);
         self.weigh_oom_claim(witnesses, &mut told);
-        told.actions = actions(told.cause);
+        told.actions.extend(actions(told.cause));
         told
     }
 
@@ -282,6 +285,20 @@ impl Death {
         (told.cause, told.what) = (cause, what.to_owned());
         (told.confidence, told.blame) = (Confidence::Proven, Blame::Workload);
         told.evidence.push(probe.evidence());
+    }
+
+    /// Slowness explains a probe that failed. Of a kill by nobody knows whom it is only told.
+    fn weigh_starvation(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
+        let Some(starved) = &witnesses.starvation else { return };
+        let by_probe = matches!(told.cause, Cause::LivenessProbe | Cause::StartupProbe);
+        if by_probe {
+            told.what = format!("{}; before, {}", told.what, starved.clause());
+            told.blame = starved.blame();
+            told.actions.extend(starved.actions());
+        }
+        if by_probe || told.cause == Cause::Killed {
+            told.evidence.extend(starved.evidence(self.ended.wall));
+        }
     }
 
     fn weigh_fault(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {

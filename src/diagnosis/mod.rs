@@ -12,6 +12,7 @@ pub mod oom;
 pub mod oom_cases;
 pub mod silent_death;
 pub mod start_failure;
+pub mod starvation;
 pub mod termination;
 pub mod vmstat;
 pub mod waiting;

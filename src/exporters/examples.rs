@@ -3,7 +3,7 @@
 use crate::{
     core::{ContainerFigures, ContainerKey, Counters, Fill, Snapshot, SourceHealth, WorkloadFigures},
     findings::{CrashLoop, Evidence, EvidenceSource, Finding, FindingId, FindingState, Life, Memory, Subject},
-    model::{Attribution, Blame, BootId, BootTime, Bytes, Cause, Confidence, ContainerId, Limit, Moment, PodUid, Scope},
+    model::{Attribution, Blame, BootId, BootTime, Bytes, Cause, Confidence, ContainerId, Limit, Moment, PodUid, Resource, Scope},
     signal::{CgroupVersion, CpuThrottling, MemorySplit, NodeFacts, PidsUse, Pressure, SourceName, SourceState},
 };
 use jiff::Timestamp;
@@ -220,6 +220,10 @@ pub(super) fn snapshot() -> Snapshot {
             kills_only_log: 1,
             ..Counters::default()
         },
+        pressure: vec![
+            (Resource::Cpu, Pressure { some_avg10: 3.0, some_total_us: 81_500_000, full_total_us: Some(0) }),
+            (Resource::Memory, Pressure { some_avg10: 0.0, some_total_us: 2_250_000, full_total_us: None }),
+        ],
         containers: vec![container("cart-6c8f7b9d5-x2x7p", "api"), container("mail-0", "worker")],
         workloads: vec![WorkloadFigures {
             namespace: "shop".into(),

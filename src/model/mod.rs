@@ -9,9 +9,11 @@ mod cause;
 mod cgroup_place;
 mod identity;
 mod moment;
+mod resource;
 
 pub use amount::{Bytes, Limit};
 pub use cause::{Attribution, Blame, Cause, Confidence, Scope};
 pub use cgroup_place::{CgroupPlace, QosClass};
 pub use identity::{ContainerId, Pid, PodUid, ProcessKey, ServiceName};
 pub use moment::{BootId, BootTime, Moment};
+pub use resource::Resource;

@@ -10,8 +10,8 @@ use crate::{
     core::{ContainerFigures, ContainerKey, Counters, Fill, Snapshot, SourceHealth, WorkloadFigures},
     exporters::agent_figures::{AgentFigures, number},
     findings::{Finding, FindingState},
-    model::{Bytes, Cause, Limit, Scope},
-    signal::{CgroupVersion, MemorySplit, NodeFacts, SourceState},
+    model::{Bytes, Cause, Limit, Resource, Scope},
+    signal::{CgroupVersion, MemorySplit, NodeFacts, Pressure, SourceState},
 };
 use jiff::Timestamp;
 
@@ -25,6 +25,7 @@ pub(super) fn collect(snapshot: &Snapshot, own: &AgentFigures) -> Sheet {
     if let Some(at) = snapshot.at {
         sheet.set(&is::LAST_SIGNAL, [], seconds(at.wall));
     }
+    snapshot.pressure.iter().for_each(|(resource, pressure)| node_pressure(&mut sheet, *resource, *pressure));
     snapshot.sources.iter().for_each(|health| source(&mut sheet, health));
     oom_kills(&mut sheet, &snapshot.counters);
     records(&mut sheet, &snapshot.counters);
@@ -60,6 +61,13 @@ fn kubelet(sheet: &mut Sheet, snapshot: &Snapshot) {
     }
     if let Some(level) = snapshot.kubelet_verbosity {
         sheet.set(&is::KUBELET_VERBOSITY, [], f64::from(level));
+    }
+}
+
+fn node_pressure(sheet: &mut Sheet, resource: Resource, pressure: Pressure) {
+    sheet.set(&is::NODE_PRESSURE, [resource.as_str(), "some"], micros(pressure.some_total_us));
+    if let Some(full) = pressure.full_total_us {
+        sheet.set(&is::NODE_PRESSURE, [resource.as_str(), "full"], micros(full));
     }
 }
 

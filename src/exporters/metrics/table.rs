@@ -28,6 +28,8 @@ impl Kind {
 pub struct Metric<const N: usize> {
     /// Its name.
     pub name: &'static str,
+    /// The names of its labels.
+    pub labels: [&'static str; N],
 }
 
 /// One metric as a row of the table.
@@ -47,7 +49,7 @@ macro_rules! metrics {
     ($($id:ident: $kind:ident $name:literal [$($label:literal),*] $meaning:literal;)+) => {
         $(
             #[doc = $meaning]
-            pub const $id: Metric<{ how_many(&[$($label),*]) }> = Metric { name: $name };
+            pub const $id: Metric<{ how_many(&[$($label),*]) }> = Metric { name: $name, labels: [$($label),*] };
         )+
         /// Every metric, the most important first.
         pub const TABLE: &[Row] = &[$(Row { name: $name, kind: Kind::$kind, labels: &[$($label),*], meaning: $meaning },)+];
@@ -67,6 +69,9 @@ metrics! {
         "Series left out of this scrape because it would have had more than 4,000; the least important metrics go first.";
     LAST_SIGNAL: Gauge "nodewhy_last_signal_timestamp_seconds" []
         "When the agent last took in anything from any source.";
+
+    NODE_PRESSURE: Counter "nodewhy_node_pressure_seconds_total" ["resource", "kind"]
+        "Time in which some task of the node waited for a resource, or all that had work did at once (full), since it booted; absent where the kernel does not account it.";
 
     SOURCE_UP: Gauge "nodewhy_source_up" ["source"]
         "Whether the source can be read (1) or not (0).";
