@@ -90,7 +90,7 @@ class Page:
         """One number, the latest."""
         panel = stat.Panel().reduce_options(options.ReduceDataOptions().calcs(["lastNotNull"]))
         panel.graph_mode(common.BigValueGraphMode.NONE).color_mode(common.BigValueColorMode.VALUE).no_value("0")
-        panel.with_target(self._query(expr, instant=True))
+        panel.with_target(self._query(expr, instant=True).ref_id("A"))
         self._add(panel, title, says, unit, steps, width, 4)
 
     def lines(

@@ -51,7 +51,7 @@ def page() -> Page:
 
 def now(page: Page) -> None:
     page.row("Now")
-    page.number("Pods", "Pods of the workload, now or in the last hour.", "sum(nodewhy_workload_pods{HERE})")
+    page.number("Pods", "The workload's pods, now or in the last hour.", "sum(nodewhy_workload_pods{HERE})")
     page.number(
         "Crashed pods", "Pods of which a container crashed in the last hour.", "sum(nodewhy_workload_crashed_pods{HERE}) or vector(0)",
         steps=((None, GREEN), (1, ORANGE)),
@@ -70,7 +70,7 @@ def now(page: Page) -> None:
         steps=((None, GREEN), (1, RED)),
     )
     page.number(
-        "OOM kills", "Kills in the chosen time range.",
+        "Killed for memory", "OOM kills in the chosen time range.",
         f"sum({increase('nodewhy_workload_oom_kills_total', 'HERE', '$__range')}) or vector(0)", steps=((None, GREEN), (0.5, RED)),
     )
 
