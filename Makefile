@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo build release test prometheus-test lint deny fuzz bench measure docs e2e record-streams
+.PHONY: help run demo build release test prometheus-test dashboards dashboards-test lint deny fuzz bench measure docs e2e record-streams
 
 CACHE := $(or $(NODEWHY_CACHE),$(HOME)/.cache/nodewhy)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -69,6 +69,14 @@ docs: ## Write the generated pages anew.
 	@tools/setup build
 	UPDATE_DOCS=1 cargo test --locked --lib metrics
 	UPDATE_DOCS=1 cargo test --locked --test docs
+
+dashboards: ## Write dashboards/*.json anew from dashboards/source.
+	@tools/setup dashboards
+	dashboards/generate
+
+dashboards-test: ## The dashboards against Grafana's schema, the rules for mixins and a real Prometheus; the runbooks' pages.
+	@tools/setup dashboards-test
+	tests/dashboards/run
 
 # Takes minutes, and the first time a quarter of an hour more to fill $(CACHE).
 e2e: release ## A real Kubernetes, on this machine, with the agent in it. As root.
