@@ -119,7 +119,7 @@ pub struct FindingsArgs {
     #[command(flatten)]
     pub output: OutputArgs,
     /// Where the agent serves.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9909")]
+    #[arg(long, env = "NODEWHY_ADDRESS", value_name = "HOST:PORT", default_value = "127.0.0.1:9909")]
     pub address: String,
     /// Also what has been resolved.
     #[arg(long)]
@@ -133,7 +133,7 @@ pub struct ReadyArgs {
     #[command(flatten)]
     pub output: OutputArgs,
     /// Where the agent serves.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9909")]
+    #[arg(long, env = "NODEWHY_ADDRESS", value_name = "HOST:PORT", default_value = "127.0.0.1:9909")]
     pub address: String,
 }
 

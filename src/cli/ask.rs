@@ -1,6 +1,6 @@
 //! One question to a running agent, over HTTP.
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use std::{
     io::{Read, Write},
     net::{TcpStream, ToSocketAddrs},
@@ -35,15 +35,27 @@ pub(super) fn get(address: &str, path: &str) -> anyhow::Result<Answer> {
 }
 
 fn answer_to(place: (&str, u16), path: &str) -> anyhow::Result<Answer> {
-    let place = place.to_socket_addrs()?.next().context("the name has no address")?;
-    let mut stream = TcpStream::connect_timeout(&place, PATIENCE)?;
+    let mut stream = connect(place)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {place}\r\n\r\n").as_bytes())?;
+    let host = stream.peer_addr()?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream.take(MOST_BYTES).read_to_end(&mut answer)?;
     let answer = String::from_utf8(answer).context("the answer is not text")?;
     let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
     Ok(Answer { status: head.lines().next().unwrap_or_default().to_owned(), body: body.to_owned() })
+}
+
+/// The first of the name's addresses where somebody listens: `localhost` has two.
+fn connect(place: (&str, u16)) -> anyhow::Result<TcpStream> {
+    let mut failure = anyhow!("the name has no address");
+    for address in place.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error.into(),
+        }
+    }
+    Err(failure)
 }
 
 /// An IPv6 address may stand without its brackets: Kubernetes' variables name a service's address so.

@@ -15,6 +15,14 @@
 {{- .Values.kubeletLog | default (eq .Values.securityProfile "api-only" | ternary "none" "auto") -}}
 {{- end }}
 
+{{/* The folders that stand for the disks. */}}
+{{- define "nodewhy.kubeletRoot" -}}
+{{- eq .Values.disks "pods" | ternary .Values.kubeletRootDir (printf "%s/nodewhy" .Values.kubeletRootDir) -}}
+{{- end }}
+{{- define "nodewhy.runtimeRoot" -}}
+{{- eq .Values.disks "pods" | ternary .Values.runtimeRootDir (printf "%s/nodewhy" .Values.runtimeRootDir) -}}
+{{- end }}
+
 {{/* The API server is asked for pods: a token and rights are needed. */}}
 {{- define "nodewhy.asksApiServer" -}}
 {{- if eq .Values.pods "auto" -}}true{{- end -}}
@@ -27,8 +35,8 @@
                      and where an empty folder changes nothing. Never none: the runtime would make what is missing,
                      and a /var/log/journal that it makes turns journald's volatile journal into a persistent one.
        writable      only the state
-     No mount propagates: all of it is there before the first pod is, and a node whose root mount is private (OpenRC)
-     refuses pods that ask for propagation. */}}
+     and propagation, HostToContainer only where pods' volumes come and go: an unmount that did not reach the agent
+     would keep a volume busy. Nowhere else, because nodes whose root mount is private (OpenRC) refuse it. */}}
 {{- define "nodewhy.hostPaths" -}}
 {{- $paths := list -}}
 {{- if include "nodewhy.readsNode" . -}}
@@ -48,11 +56,19 @@
 {{- $paths = append $paths (dict "name" "kubelet-log" "path" (dir .) "at" (dir .) "type" "DirectoryOrCreate") -}}
 {{- end -}}
 {{- end -}}
-{{- range $number, $root := compact (concat (list .Values.kubeletRootDir) .Values.runtimeRootDirs) -}}
-{{- $paths = append $paths (dict "name" (printf "filesystem-%d" $number) "path" (printf "%s/nodewhy" $root) "at" $root "type" "DirectoryOrCreate") -}}
+{{- if eq .Values.disks "filesystems" -}}
+{{- range list (list "kubelet-disk" .Values.kubeletRootDir) (list "runtime-disk" .Values.runtimeRootDir) -}}
+{{- $folder := printf "%s/nodewhy" (last .) -}}
+{{- $paths = append $paths (dict "name" (first .) "path" $folder "at" $folder "type" "DirectoryOrCreate") -}}
+{{- end -}}
+{{- else if eq .Values.disks "pods" -}}
+{{- $paths = append $paths (dict "name" "kubelet-disk" "path" .Values.kubeletRootDir "at" .Values.kubeletRootDir "type" "Directory" "propagation" "HostToContainer") -}}
+{{- $paths = append $paths (dict "name" "runtime-disk" "path" .Values.runtimeRootDir "at" .Values.runtimeRootDir "type" "DirectoryOrCreate" "propagation" "HostToContainer") -}}
 {{- end -}}
 {{- with .Values.kubeletConfigFile -}}
+{{- if not (and (eq $.Values.disks "pods") (hasPrefix (printf "%s/" $.Values.kubeletRootDir) .)) -}}
 {{- $paths = append $paths (dict "name" "kubelet-config" "path" . "at" . "type" "File") -}}
+{{- end -}}
 {{- end -}}
 {{- if eq .Values.securityProfile "kmsg" -}}
 {{- $paths = append $paths (dict "name" "kmsg" "path" "/dev/kmsg" "at" "/dev/kmsg" "type" "CharDevice") -}}

@@ -1,24 +1,17 @@
 {{/* What the schema cannot say in words that help. */}}
 {{- define "nodewhy.refusals" -}}
 {{- $profile := .Values.securityProfile -}}
-{{- range $name := list "podLogsDir" "stateDir" -}}
+{{- range $name := list "podLogsDir" "stateDir" "kubeletRootDir" "runtimeRootDir" -}}
 {{- if not (hasPrefix "/" (get $.Values $name)) -}}
 {{- fail (printf "%s is %q: give the absolute path on the node" $name (get $.Values $name)) -}}
 {{- end -}}
 {{- end -}}
-{{- range $name := list "kubeletRootDir" "kubeletConfigFile" -}}
-{{- with get $.Values $name -}}
+{{- with .Values.kubeletConfigFile -}}
 {{- if not (hasPrefix "/" .) -}}
-{{- fail (printf "%s is %q: give the absolute path on the node, or leave it empty" $name .) -}}
+{{- fail (printf "kubeletConfigFile is %q: give the absolute path on the node, or leave it empty" .) -}}
 {{- end -}}
 {{- end -}}
-{{- end -}}
-{{- range .Values.runtimeRootDirs -}}
-{{- if not (hasPrefix "/" .) -}}
-{{- fail (printf "runtimeRootDirs has %q: give absolute paths on the node, like /var/lib/containerd" .) -}}
-{{- end -}}
-{{- end -}}
-{{- range $path := compact (concat (list .Values.kubeletRootDir .Values.stateDir .Values.podLogsDir .Values.kubeletConfigFile (include "nodewhy.kubeletLog" .)) .Values.runtimeRootDirs) -}}
+{{- range $path := compact (list .Values.kubeletRootDir .Values.runtimeRootDir .Values.stateDir .Values.podLogsDir .Values.kubeletConfigFile (include "nodewhy.kubeletLog" .)) -}}
 {{- if or (has ".." (splitList "/" $path)) (hasSuffix "/" $path) -}}
 {{- fail (printf "the path %q must not contain .. or end with /" $path) -}}
 {{- end -}}
