@@ -33,6 +33,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Print what the agent of this node has found; exit status 1 if there is anything.
     Findings(FindingsArgs),
+    /// Ask an agent whether it can do its work and which sources it can read; exit status 1 if it cannot.
+    Ready(ReadyArgs),
     /// List every cause that a finding can have, and what it means.
     Causes(OutputArgs),
 }
@@ -117,11 +119,22 @@ pub struct FindingsArgs {
     #[command(flatten)]
     pub output: OutputArgs,
     /// Where the agent serves.
-    #[arg(long, default_value = "127.0.0.1:9909")]
-    pub address: SocketAddr,
+    #[arg(long, env = "NODEWHY_ADDRESS", value_name = "HOST:PORT", default_value = "127.0.0.1:9909")]
+    pub address: String,
     /// Also what has been resolved.
     #[arg(long)]
     pub all: bool,
+}
+
+/// Options of `ready`.
+#[derive(Debug, Clone, Args)]
+pub struct ReadyArgs {
+    /// How the answer is printed.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Where the agent serves.
+    #[arg(long, env = "NODEWHY_ADDRESS", value_name = "HOST:PORT", default_value = "127.0.0.1:9909")]
+    pub address: String,
 }
 
 /// Options of `record`.

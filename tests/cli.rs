@@ -55,7 +55,7 @@ fn text(path: &Path) -> &str {
 fn help_names_every_command() {
     let (status, out, _) = run(&["--help"], "");
     assert_eq!(status, 0);
-    for command in ["agent", "demo", "doctor", "parse", "record", "replay", "causes"] {
+    for command in ["agent", "demo", "doctor", "parse", "record", "replay", "ready", "causes"] {
         assert!(out.contains(&format!("  {command} ")), "{command}: {out}");
     }
 }
@@ -254,4 +254,48 @@ fn what_is_recorded_can_be_replayed() {
     let (status, _, err) = run(&["record", "--seconds", "1", text(&file)], "");
     assert_eq!(status, 2, "an existing file is not overwritten");
     assert!(err.contains(text(&file)), "{err}");
+}
+
+/// Answers one request with this, and returns the address to ask.
+fn answering_once(answer: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("address").to_string();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a question");
+        // Whole: a connection that is closed with something unread in it is reset.
+        let mut question = Vec::new();
+        while !question.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a question");
+            question.extend(byte);
+        }
+        stream.write_all(answer.as_bytes()).expect("written");
+    });
+    address
+}
+
+#[test]
+fn whether_an_agent_is_ready() {
+    let yes = "HTTP/1.0 200 OK\r\n\r\n{\"ready\":true,\"sources\":[{\"source\":\"pods\",\"state\":\"up\",\"why\":\"it can be read\"}]}";
+    let (status, out, err) = run(&["ready", "--address", &answering_once(yes), "-o", "json"], "");
+    assert_eq!((status, Some(out.trim())), (0, yes.lines().last()), "{err}");
+    let address = answering_once(concat!(
+        "HTTP/1.0 503 Service Unavailable\r\n\r\n",
+        r#"{"ready":false,"why_not":["no source is up"],"sources":[{"source":"pods","state":"absent","why":"it does not exist"}]}"#
+    ));
+    let (status, out, err) = run(&["ready", "--address", &address], "");
+    assert_eq!(status, 1, "{err}");
+    assert!(out.contains("absent") && out.contains("not ready: no source is up"), "{out}");
+}
+
+#[test]
+fn an_agent_that_does_not_answer_is_told_with_its_address() {
+    let address = answering_once("");
+    for address in [address.as_str(), "127.0.0.1:1", "nowhere"] {
+        for command in ["ready", "findings"] {
+            let (status, out, err) = run(&[command, "--address", address], "");
+            assert_eq!((status, out.as_str()), (2, ""), "{address}");
+            assert!(err.contains(address) && err.contains("--address"), "{err}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Made for `kubectl exec`: whoever may run a command in the agent's pod may read its findings, and
 //! no token has to be handed around.
 
-use super::NO;
+use super::{NO, ask};
 use crate::{
     agent::{finding_log, say},
     args::FindingsArgs,
@@ -11,18 +11,7 @@ use crate::{
     findings::{Change, Finding},
 };
 use anyhow::{Context, bail};
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    process::ExitCode,
-    time::Duration,
-};
-
-/// The agent answers from memory; a longer silence means that it hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// More than the largest possible answer: every finding that is kept, with all its evidence.
-const MOST_BYTES: u64 = 64 << 20;
+use std::{io::Write, process::ExitCode};
 
 /// The answer of `/api/v1/findings`.
 #[derive(serde::Deserialize)]
@@ -31,8 +20,12 @@ struct Answer {
 }
 
 pub fn run(args: &FindingsArgs) -> anyhow::Result<ExitCode> {
-    let body =
-        get(args).with_context(|| format!("http://{}: the agent does not answer; is it running, and at this --address?", args.address))?;
+    let state = if args.all { "" } else { "?state=open" };
+    let answer = ask::get(&args.address, &format!("/api/v1/findings{state}"))?;
+    if !answer.is_ok() {
+        bail!("http://{}: {}: {}", args.address, answer.status, answer.body.trim());
+    }
+    let body = answer.body;
     if args.output.output == Output::Json {
         std::io::stdout().write_all(body.as_bytes())?;
         println!();
@@ -46,19 +39,4 @@ pub fn run(args: &FindingsArgs) -> anyhow::Result<ExitCode> {
         println!("no findings");
     }
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NO) })
-}
-
-fn get(args: &FindingsArgs) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&args.address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let state = if args.all { "" } else { "?state=open" };
-    write!(stream, "GET /api/v1/findings{state} HTTP/1.0\r\nHost: {}\r\n\r\n", args.address)?;
-    let mut answer = Vec::new();
-    stream.take(MOST_BYTES).read_to_end(&mut answer)?;
-    let answer = String::from_utf8(answer).context("the answer is not text")?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
-    if !head.lines().next().is_some_and(|status| status.contains(" 200 ")) {
-        bail!("{}: {}", head.lines().next().unwrap_or_default(), body.trim());
-    }
-    Ok(body.to_owned())
 }

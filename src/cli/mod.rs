@@ -4,11 +4,13 @@
 //! unreadable input.
 
 mod agent;
+mod ask;
 mod causes;
 mod demo;
 mod doctor;
 mod findings;
 pub mod parse;
+mod ready;
 mod record;
 mod replay;
 mod shutdown;
@@ -32,6 +34,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Findings(args) => findings::run(&args),
+        Command::Ready(args) => ready::run(&args),
         Command::Causes(args) => causes::run(&args),
     };
     done.unwrap_or_else(|error| {
