@@ -17,6 +17,7 @@ mod effect;
 mod figures;
 mod health;
 mod kernel_log;
+mod kernel_problems;
 mod kubelet;
 mod oom_telling;
 mod snapshot;
@@ -37,7 +38,7 @@ use crate::{
     findings::FindingStore,
     inventory::Inventory,
     model::{BootTime, CgroupPlace, ContainerId, Moment, PodUid},
-    parse::{kernel_problem::KernelProblem, oom::OomNews},
+    parse::oom::OomNews,
     signal::{
         Body, CgroupSample, ContainerState, KernelLine, NodeFacts, NodeSample, PodRecord, PodUpdate, ProcessesSample, Signal, SourceName,
     },
@@ -45,6 +46,7 @@ use crate::{
 use deaths::Deaths;
 use health::Health;
 use kernel_log::KernelLog;
+use kernel_problems::KernelProblems;
 use kubelet::KubeletLog;
 use oom_telling::Inherited;
 use std::collections::{BTreeMap, VecDeque};
@@ -69,6 +71,7 @@ pub struct Core {
     ledger: KillLedger,
     vmstat: VmstatCheck,
     deaths: Deaths,
+    kernel_problems: KernelProblems,
     kubelet_log: KubeletLog,
     waiting: BTreeMap<Slot, WaitNote>,
     findings: FindingStore,
@@ -116,6 +119,8 @@ impl Core {
             Body::CgroupGone { path } => self.cgroup_gone(&path, at),
             Body::Processes(read) => self.processes(&read, at),
             Body::NodeMemory(sample) => self.node_memory(&sample, at),
+            Body::Mounts(table) => self.mounts(&table, at),
+            Body::ContainerMounts(read) => self.container_mounts(&read, at),
             Body::Pods(update) => self.pods(&update, at),
             Body::ContainerLog(tail) => self.deaths.note_last_words(&tail),
             Body::Kubelet(line) => {
@@ -132,7 +137,7 @@ impl Core {
 
     /// When the core next wants a [`Body::Tick`] if nothing else happens.
     pub fn due(&self) -> Option<BootTime> {
-        [Some(self.housekeeping), self.oom_cases.due(), self.deaths.due()].into_iter().flatten().min()
+        [Some(self.housekeeping), self.oom_cases.due(), self.deaths.due(), self.kernel_problems.due()].into_iter().flatten().min()
     }
 
     /// Ends a recording or a run: what is still waiting is told as far as it is known.
@@ -161,6 +166,7 @@ impl Core {
             baselines: self.ledger.baselines().clone(),
             vmstat: self.vmstat.clone(),
             deaths: self.deaths.durable.clone(),
+            kernel_problems: self.kernel_problems.durable.clone(),
         })
     }
 
@@ -177,6 +183,7 @@ impl Core {
             self.ledger = KillLedger::restore(checkpoint.baselines);
             self.vmstat = checkpoint.vmstat;
             self.deaths.durable = checkpoint.deaths;
+            self.kernel_problems.resume(checkpoint.kernel_problems);
         }
         self.facts = Some(facts);
     }
@@ -192,7 +199,7 @@ impl Core {
         }
         for (reported, text) in read.problems {
             let happened = reported.at.boot.map_or(at, |boot| at.at_boot_time(boot));
-            self.problem(&reported.problem, &text, happened);
+            self.problem(&reported, &text, happened, read.at.unwrap_or(happened.boot));
         }
     }
 
@@ -295,14 +302,6 @@ impl Core {
         }
     }
 
-    fn problem(&mut self, problem: &KernelProblem, text: &str, at: Moment) {
-        match problem {
-            KernelProblem::Segfault(fault) => self.note_fault(fault.comm.as_deref(), fault.pid, true, text, at),
-            KernelProblem::Trap(trap) => self.note_fault(trap.comm.as_deref(), trap.pid, false, text, at),
-            _ => {}
-        }
-    }
-
     fn advance(&mut self, now: Moment) {
         for news in self.kernel_log.advance(now.boot) {
             self.oom_news(news, now);
@@ -310,6 +309,7 @@ impl Core {
         let news = self.oom_cases.advance(now.boot, &self.inventory, &self.ledger);
         self.tell(news);
         self.advance_kubelet(now.boot);
+        self.advance_kernel_problems(now);
         self.advance_deaths(now.boot);
         if now.boot < self.housekeeping {
             return;
@@ -322,6 +322,7 @@ impl Core {
         }
         self.vmstat.settle(now.boot, self.kernel_log.is_whole());
         self.inventory.advance(now.boot);
+        self.look_after_troubles(now.boot);
         for finding in self.findings.advance(now.boot) {
             self.effects.push(Effect::Finding { change: crate::findings::Change::Resolved, finding: Box::new(finding) });
         }

@@ -5,6 +5,7 @@
 use crate::{
     findings::Finding,
     model::{Bytes, Cause, Limit, Moment, Scope},
+    parse::kernel_problem::ProblemClass,
     signal::{CpuThrottling, MemorySplit, NodeFacts, PidsUse, Pressure, SourceName, SourceState},
 };
 use jiff::Timestamp;
@@ -87,6 +88,10 @@ pub struct Counters {
     pub kills_only_log: u64,
     /// Kills that only a cgroup's counter told.
     pub kills_only_counter: u64,
+    /// Problems that the kernel reported, by class.
+    pub kernel_problems: BTreeMap<ProblemClass, u64>,
+    /// Problems that the kernel reported of a disk or the filesystem on it, by device (bounded, else `other`).
+    pub storage_errors: BTreeMap<String, u64>,
     /// Workload series given up because there were too many.
     pub series_overflow: u64,
 }

@@ -8,17 +8,19 @@
 mod container;
 mod memory_history;
 mod pod;
+mod storage;
 mod workload;
 
 pub use container::{ContainerInstance, KnownProcess};
 pub use memory_history::{Growth, MemoryHistory};
 pub use pod::{Pod, PodContainer};
+pub use storage::{Held, Role, Storage, VolumeUse, is_remote};
 pub use workload::Workload;
 
 use crate::{
     findings::Subject,
     model::{BootTime, Bytes, CgroupPlace, ContainerId, Pid, PodUid},
-    signal::{CgroupSample, NodeFacts, PodRecord, ProcessesSample},
+    signal::{CgroupSample, Mount, MountTable, NodeFacts, PodRecord, ProcessesSample},
 };
 use std::collections::HashMap;
 
@@ -50,6 +52,7 @@ pub struct Inventory {
     names: HashMap<ContainerId, ContainerName>,
     classes: HashMap<String, CgroupSample>,
     pods_named: bool,
+    storage: Storage,
 }
 
 /// Which container and attempt a container id is.
@@ -96,6 +99,24 @@ impl Inventory {
             self.pod_entry(pod).sampled(sample);
         } else if let CgroupPlace::Class(_) = place {
             self.classes.insert(sample.path.clone(), sample.clone());
+        }
+    }
+
+    /// What lies on which disk.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Takes in the disks and the host's mounts.
+    pub fn mounts_read(&mut self, table: MountTable) {
+        self.storage.told(table);
+    }
+
+    /// Takes in what a container has mounted.
+    pub fn container_mounts_read(&mut self, at: BootTime, place: &CgroupPlace, mounts: &[Mount]) {
+        if let Some((id, pod)) = container::own_cgroup(place) {
+            self.container_entry(id, pod, at);
+            self.storage.container_told(id.clone(), mounts.to_vec());
         }
     }
 
@@ -275,6 +296,7 @@ impl Inventory {
         self.containers.retain(|_, container| !old(container.gone));
         self.pods.retain(|_, pod| !old(pod.gone));
         let (containers, pods) = (&self.containers, &self.pods);
+        self.storage.retain(|id| containers.contains_key(id));
         self.names.retain(|id, named| {
             containers.contains_key(id) || (pods.contains_key(&named.pod) && now.seconds_since(named.at) <= KEEP_SECONDS)
         });
