@@ -17,7 +17,9 @@ use crate::{
     findings::{Change, Finding},
     record::Recorder,
     signal::{Body, KubeletPosition, NodeFacts, Signal},
-    sources::{self, Outlet, Stop, Stopper, cgroups::SamplerHandle, container_log, kernel_log, kubelet_log, node_facts, pod_logs, pods},
+    sources::{
+        self, Outlet, Stop, Stopper, cgroups::SamplerHandle, container_log, kernel_log, kubelet_log, mounts, node_facts, pod_logs, pods,
+    },
     telemetry,
 };
 use anyhow::Context;
@@ -282,6 +284,8 @@ fn start_threads(
     let (roots, boot) = (config.roots.clone(), facts.boot_id.clone());
     let log = kernel_log::spawn(config.kernel_log, roots, boot, resume, outlet.clone(), stop.clone());
     let mut threads = vec![log.context("cannot start the kernel log's thread")?];
+    let mounts = mounts::spawn(&config.roots, outlet.clone(), stop.clone());
+    threads.push(mounts.context("cannot start the mounts' thread")?);
     // What was switched off is not missed: findings name only sources that were wanted.
     if config.kubelet_log != KubeletLogChoice::None {
         let (choice, roots, boot) = (config.kubelet_log.clone(), config.roots.clone(), facts.boot_id.clone());

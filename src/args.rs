@@ -48,6 +48,9 @@ pub struct SourceArgs {
     /// The host's /proc.
     #[arg(long, env = "NODEWHY_PROC_ROOT", default_value_os_t = Roots::default().proc)]
     pub proc_root: PathBuf,
+    /// The /sys that lists the machine's disks; the agent's own does, in a container too.
+    #[arg(long, env = "NODEWHY_SYS_ROOT", default_value_os_t = Roots::default().sys)]
+    pub sys_root: PathBuf,
     /// The host's /sys/fs/cgroup.
     #[arg(long, env = "NODEWHY_CGROUP_ROOT", default_value_os_t = Roots::default().cgroup)]
     pub cgroup_root: PathBuf,
@@ -180,6 +183,7 @@ impl SourceArgs {
     pub fn roots(&self) -> Roots {
         Roots {
             proc: self.proc_root.clone(),
+            sys: self.sys_root.clone(),
             cgroup: self.cgroup_root.clone(),
             kmsg: self.kmsg.clone(),
             journal: self.journal_dirs.clone(),

@@ -9,6 +9,8 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 pub struct Roots {
     /// The host's `/proc`.
     pub proc: PathBuf,
+    /// The `/sys` whose `class/block` lists the machine's disks; any container's does.
+    pub sys: PathBuf,
     /// The host's `/sys/fs/cgroup`.
     pub cgroup: PathBuf,
     /// The kernel log's device.
@@ -25,6 +27,7 @@ impl Default for Roots {
     fn default() -> Self {
         Self {
             proc: "/proc".into(),
+            sys: "/sys".into(),
             cgroup: "/sys/fs/cgroup".into(),
             kmsg: "/dev/kmsg".into(),
             journal: vec!["/var/log/journal".into(), "/run/log/journal".into()],

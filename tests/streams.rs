@@ -207,6 +207,8 @@ fn start_of_second_run(before: &[Signal]) -> Vec<Signal> {
             Body::Source(report) => format!("source {}", report.source),
             Body::Cgroup(sample) => format!("cgroup {}", sample.path),
             Body::Processes(read) => format!("processes {}", read.cgroup),
+            Body::Mounts(_) => "mounts".into(),
+            Body::ContainerMounts(read) => format!("mounts {}", read.cgroup),
             Body::NodeMemory(_) => "memory".into(),
             Body::Pods(_) => format!("pods {}", state.len()),
             Body::Gap(_) | Body::ContainerLog(_) | Body::Kubelet(_) | Body::Tick => continue,

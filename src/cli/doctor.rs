@@ -3,9 +3,9 @@
 use super::NO;
 use crate::{
     args::SourceArgs,
-    config::PodSourceChoice,
+    config::{PodSourceChoice, Roots},
     signal::SourceState,
-    sources::{cgroups, kernel_log, kubelet_log, node_facts, pods},
+    sources::{cgroups, kernel_log, kubelet_log, mounts, node_facts, pods},
 };
 use std::{io::Write, path::Path, process::ExitCode};
 
@@ -24,7 +24,7 @@ pub fn run(args: &SourceArgs) -> anyhow::Result<ExitCode> {
     let cgroups = cgroups_line(&roots.cgroup);
     let explains_kills = log.iter().chain([&cgroups]).any(Line::is_up);
     let kubelet = Line::from(kubelet_log::probe(&args.kubelet_log, &roots, &facts.boot_id));
-    let others = [kubelet, processes_line(&roots.proc), pod_logs_line(&roots.pod_logs), pods_line(args.pods)];
+    let others = [kubelet, processes_line(&roots.proc), mounts_line(&roots), pod_logs_line(&roots.pod_logs), pods_line(args.pods)];
     let mut out = std::io::stdout().lock();
     writeln!(out, "node {}, kernel {}, boot {}", facts.node, facts.kernel, facts.boot_id)?;
     for line in log.iter().chain([&cgroups]).chain(&others) {
@@ -99,6 +99,11 @@ fn cgroups_line(root: &Path) -> Line {
 fn processes_line(proc: &Path) -> Line {
     let read = std::fs::read_to_string(proc.join("1/status")).map(|_| format!("{}: processes can be read", proc.display()));
     Line::of_path("processes", proc, read, "mount the host's /proc read-only (without hidepid) and name it with --proc-root")
+}
+
+fn mounts_line(roots: &Roots) -> Line {
+    let (state, detail, remedy) = mounts::probe(roots);
+    Line { source: "mounts".into(), state, detail, remedy }
 }
 
 fn pod_logs_line(dir: &Path) -> Line {

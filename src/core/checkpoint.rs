@@ -4,7 +4,8 @@
 //! again and counted once.
 
 use super::{
-    Counters, deaths::DurableDeaths, kernel_log::Resume, kubelet::DurableKubelet, lost::Lost, recent_kills::RecentKills, waiting::WaitNote,
+    Counters, deaths::DurableDeaths, kernel_log::Resume, kernel_problems::DurableProblems, kubelet::DurableKubelet, lost::Lost,
+    recent_kills::RecentKills, waiting::WaitNote,
 };
 use crate::{
     diagnosis::{kill_ledger::Baseline, termination::Slot, vmstat::VmstatCheck},
@@ -52,6 +53,9 @@ pub struct Checkpoint {
     /// What containers that do not start wait for.
     #[serde(default)]
     pub waiting: BTreeMap<Slot, WaitNote>,
+    /// What the kernel has said about things in trouble.
+    #[serde(default)]
+    pub kernel_problems: DurableProblems,
     /// The sum check.
     pub vmstat: VmstatCheck,
 }

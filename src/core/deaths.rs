@@ -1,11 +1,12 @@
 //! Ends of containers inside the core: noticed, held until their witnesses had time to speak, told, counted.
 
-use super::{ContainerKey, Core, Effect, death_words::DeathWords, oom_telling::subject_key};
+use super::{ContainerKey, Core, Effect, death_words::DeathWords, kernel_problems::outlives_pods, oom_telling::subject_key};
 use crate::{
     diagnosis::{
         crash_loop::Story,
         death::{Correlation, Death, DeathExplanation, FaultNote, KillNote, ProbeKill, Witnesses},
         exit::Exit,
+        kernel_problem::weigh_witness,
         oom::place_name,
         termination::{Slot, Termination, Terminations, pod_key},
     },
@@ -337,7 +338,8 @@ impl Core {
             starvation: self.starvation_of(death),
             log_doubt: self.log_doubt(death.ended.boot),
         };
-        let explanation = death.explain(&witnesses);
+        let mut explanation = death.explain(&witnesses);
+        let node = self.node_witness(death).filter(|witness| weigh_witness(&mut explanation, witness));
         let told = (explanation.cause, Correlation::of(&explanation));
         let cause = explanation.cause;
         // What the kubelet was made to restart is no crash.
@@ -347,7 +349,8 @@ impl Core {
         } else {
             let story = self.add_to_story(death, cause);
             let related = kill.and_then(|kill| self.findings.get(&kill.topic)).map(|finding| finding.id.clone());
-            let finding = self.finding_of_death(death, explanation, story, related.into_iter().collect());
+            let related = related.into_iter().chain(node.map(|witness| witness.finding)).collect();
+            let finding = self.finding_of_death(death, explanation, story, related);
             let topic = death_topic(cause, finding.subjects.first());
             let id = self.take_over(death, &topic);
             let weight = 1 + death.termination.unobserved_before;
@@ -473,7 +476,9 @@ impl Core {
         }
         self.deaths.forget(key);
         let only_it = |finding: &Finding| {
-            !finding.subjects.is_empty() && finding.subjects.iter().all(|subject| subject.pod_uid.as_ref() == Some(uid))
+            !outlives_pods(finding.cause)
+                && !finding.subjects.is_empty()
+                && finding.subjects.iter().all(|subject| subject.pod_uid.as_ref() == Some(uid))
         };
         let topics: Vec<_> = self.findings.topics().filter(|(_, finding)| only_it(finding)).map(|(topic, _)| topic.clone()).collect();
         for topic in topics {

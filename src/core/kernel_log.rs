@@ -87,8 +87,10 @@ impl RecordNumber {
 pub struct Read {
     /// News of OOM kills.
     pub news: Vec<OomNews>,
-    /// Other problems, each with the record that completed it.
+    /// Other problems, each with the kernel's words: those of the record, or of what several records say.
     pub problems: Vec<(Reported, String)>,
+    /// When the record was written.
+    pub at: Option<BootTime>,
     /// Records lost just before this one.
     pub lost: u64,
     /// It looks like an OOM line, but user space wrote it.
@@ -126,6 +128,11 @@ impl KernelLog {
         self.assembler.expire(now)
     }
 
+    /// Problems whose further lines did not come.
+    pub fn overdue_problems(&mut self, now: BootTime) -> Vec<Reported> {
+        self.problems.expire(now)
+    }
+
     /// Tells what is left at the end of a recording.
     pub fn flush(&mut self) -> Vec<OomNews> {
         self.assembler.flush()
@@ -146,7 +153,7 @@ impl KernelLog {
     pub fn position(&self, oldest_case: Option<Position>) -> Resume {
         let latest = self.latest.or(self.resume.record);
         let latest_boot = self.latest_boot.or(self.resume.boot);
-        let needed = [self.assembler.open_since(), oldest_case].into_iter().flatten().min();
+        let needed = [self.assembler.open_since(), self.problems.open_since(), oldest_case].into_iter().flatten().min();
         match (needed, latest) {
             (Some(needed), Some(latest)) => Resume {
                 record: Some(latest.with(needed.record.saturating_sub(1))),
@@ -181,8 +188,12 @@ impl KernelLog {
             return Read { lost, spoofed: OomLine::recognise(text).is_some(), ..Read::default() };
         }
         let news = self.assembler.push(position, text);
-        let problems = self.problems.push(position, text).into_iter().map(|reported| (reported, text.to_owned())).collect();
-        Read { news, problems, lost, ..Read::default() }
+        let in_words = |reported: Reported| {
+            let words = if reported.at == position { text.to_owned() } else { reported.problem.to_string() };
+            (reported, words)
+        };
+        let problems = self.problems.push(position, text).into_iter().map(in_words).collect();
+        Read { news, problems, lost, at: Some(boot), ..Read::default() }
     }
 
     /// Records between the last one and this: exact, because the kernel numbers them without gaps.

@@ -18,6 +18,7 @@ mod effect;
 mod figures;
 mod health;
 mod kernel_log;
+mod kernel_problems;
 mod kubelet;
 mod kubelet_life;
 mod lost;
@@ -46,7 +47,7 @@ use crate::{
     findings::FindingStore,
     inventory::Inventory,
     model::{BootTime, CgroupPlace, ContainerId, Moment, PodUid},
-    parse::{kernel_problem::KernelProblem, oom::OomNews},
+    parse::oom::OomNews,
     signal::{
         Body, CgroupSample, ContainerState, KernelLine, NodeFacts, NodeSample, PodRecord, PodUpdate, ProcessesSample, Signal, SourceName,
     },
@@ -54,6 +55,7 @@ use crate::{
 use deaths::Deaths;
 use health::Health;
 use kernel_log::KernelLog;
+use kernel_problems::KernelProblems;
 use kubelet::KubeletLog;
 use lost::Lost;
 use oom_telling::Inherited;
@@ -82,6 +84,7 @@ pub struct Core {
     vmstat: VmstatCheck,
     deaths: Deaths,
     recent_kills: RecentKills,
+    kernel_problems: KernelProblems,
     kubelet_log: KubeletLog,
     lost: Lost,
     pod_words: PodWords,
@@ -131,6 +134,8 @@ impl Core {
             Body::CgroupGone { path } => self.cgroup_gone(&path, at),
             Body::Processes(read) => self.processes(&read, at),
             Body::NodeMemory(sample) => self.node_memory(&sample, at),
+            Body::Mounts(table) => self.mounts(&table, at),
+            Body::ContainerMounts(read) => self.container_mounts(&read, at),
             Body::Pods(update) => self.pods(&update, at),
             Body::ContainerLog(tail) => self.deaths.note_last_words(&tail),
             Body::Kubelet(line) => {
@@ -147,7 +152,7 @@ impl Core {
 
     /// When the core next wants a [`Body::Tick`] if nothing else happens.
     pub fn due(&self) -> Option<BootTime> {
-        [Some(self.housekeeping), self.oom_cases.due(), self.deaths.due()].into_iter().flatten().min()
+        [Some(self.housekeeping), self.oom_cases.due(), self.deaths.due(), self.kernel_problems.due()].into_iter().flatten().min()
     }
 
     /// Ends a recording or a run: what is still waiting is told as far as it is known.
@@ -180,6 +185,7 @@ impl Core {
             deaths: self.deaths.durable.clone(),
             recent_kills: self.recent_kills.clone(),
             waiting: self.waiting.clone(),
+            kernel_problems: self.kernel_problems.durable.clone(),
         })
     }
 
@@ -200,6 +206,7 @@ impl Core {
             self.deaths = Deaths::restore(checkpoint.deaths, at.boot);
             self.recent_kills = checkpoint.recent_kills;
             self.waiting = checkpoint.waiting;
+            self.kernel_problems.resume(checkpoint.kernel_problems);
         }
         self.facts = Some(facts);
     }
@@ -215,7 +222,7 @@ impl Core {
         }
         for (reported, text) in read.problems {
             let happened = reported.at.boot.map_or(at, |boot| at.at_boot_time(boot));
-            self.problem(&reported.problem, &text, happened);
+            self.problem(&reported, &text, happened, read.at.unwrap_or(happened.boot));
         }
     }
 
@@ -323,14 +330,6 @@ impl Core {
         }
     }
 
-    fn problem(&mut self, problem: &KernelProblem, text: &str, at: Moment) {
-        match problem {
-            KernelProblem::Segfault(fault) => self.note_fault(fault.comm.as_deref(), fault.pid, true, text, at),
-            KernelProblem::Trap(trap) => self.note_fault(trap.comm.as_deref(), trap.pid, false, text, at),
-            _ => {}
-        }
-    }
-
     fn advance(&mut self, now: Moment) {
         for news in self.kernel_log.advance(now.boot) {
             self.oom_news(news, now);
@@ -338,6 +337,7 @@ impl Core {
         let news = self.oom_cases.advance(now.boot, &self.inventory, &self.ledger);
         self.tell(news);
         self.advance_kubelet(now.boot);
+        self.advance_kernel_problems(now);
         self.advance_deaths(now.boot);
         if now.boot < self.housekeeping {
             return;
@@ -354,6 +354,7 @@ impl Core {
         self.inventory.advance(now.boot);
         self.advance_node(now);
         self.advance_losses(now);
+        self.look_after_troubles(now.boot);
         for finding in self.findings.advance(now.boot) {
             self.effects.push(Effect::Finding { change: crate::findings::Change::Resolved, finding: Box::new(finding) });
         }

@@ -288,6 +288,9 @@ impl super::Counters {
         for cause in Cause::ALL {
             self.findings_opened.entry(*cause).or_default();
         }
+        for class in crate::parse::kernel_problem::ProblemClass::ALL {
+            self.kernel_problems.entry(*class).or_default();
+        }
     }
 
     fn count_oom_kill(&mut self, cause: Cause, scope: Scope) {

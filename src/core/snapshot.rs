@@ -7,6 +7,7 @@ use crate::{
     diagnosis::death::Correlation,
     findings::Finding,
     model::{Bytes, Cause, Limit, Moment, Resource, Scope},
+    parse::kernel_problem::ProblemClass,
     signal::{CpuThrottling, MemorySplit, NodeFacts, PidsUse, Pressure, SourceName, SourceState},
 };
 use jiff::Timestamp;
@@ -102,6 +103,10 @@ pub struct Counters {
     pub kills_only_counter: u64,
     /// Starts of the kubelet after another life of it had been seen.
     pub kubelet_restarts: u64,
+    /// Problems that the kernel reported, by class.
+    pub kernel_problems: BTreeMap<ProblemClass, u64>,
+    /// Problems that the kernel reported of a disk or the filesystem on it, by device (bounded, else `other`).
+    pub storage_errors: BTreeMap<String, u64>,
     /// Workload series given up because there were too many.
     pub series_overflow: u64,
 }

@@ -1,5 +1,7 @@
 //! The core on made-up signals: what it tells, counts and keeps.
 
+mod kernel_problems;
+
 use super::*;
 use crate::{
     findings::{Change, Finding},

@@ -6,6 +6,7 @@
 pub mod crash_loop;
 pub mod death;
 pub mod exit;
+pub mod kernel_problem;
 pub mod kill_ledger;
 pub mod node_trouble;
 pub mod oom;

@@ -10,18 +10,20 @@ mod memory_history;
 mod pod;
 mod pressure;
 mod recent;
+mod storage;
 mod workload;
 
 pub use container::{ContainerInstance, KnownProcess};
 pub use memory_history::{Growth, MemoryHistory};
 pub use pod::{Pod, PodContainer};
 pub use pressure::{PressureHistory, Stalled, Throttled};
+pub use storage::{Held, Role, Storage, VolumeUse, is_remote};
 pub use workload::Workload;
 
 use crate::{
     findings::Subject,
     model::{BootTime, Bytes, CgroupPlace, ContainerId, Pid, PodUid, Resource},
-    signal::{CgroupSample, NodeFacts, NodeSample, PodRecord, ProcessesSample},
+    signal::{CgroupSample, Mount, MountTable, NodeFacts, NodeSample, PodRecord, ProcessesSample},
 };
 use std::collections::HashMap;
 
@@ -54,6 +56,7 @@ pub struct Inventory {
     names: HashMap<ContainerId, ContainerName>,
     classes: HashMap<String, CgroupSample>,
     pods_named: bool,
+    storage: Storage,
 }
 
 /// Which container and attempt a container id is.
@@ -117,6 +120,24 @@ impl Inventory {
             self.pod_entry(pod).sampled(at, sample);
         } else if let CgroupPlace::Class(_) = place {
             self.classes.insert(sample.path.clone(), sample.clone());
+        }
+    }
+
+    /// What lies on which disk.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Takes in the disks and the host's mounts.
+    pub fn mounts_read(&mut self, table: MountTable) {
+        self.storage.told(table);
+    }
+
+    /// Takes in what a container has mounted.
+    pub fn container_mounts_read(&mut self, at: BootTime, place: &CgroupPlace, mounts: &[Mount]) {
+        if let Some((id, pod)) = container::own_cgroup(place) {
+            self.container_entry(id, pod, at);
+            self.storage.container_told(id.clone(), mounts.to_vec());
         }
     }
 
@@ -298,6 +319,7 @@ impl Inventory {
         self.containers.retain(|_, container| !old(container.gone));
         self.pods.retain(|_, pod| !old(pod.gone));
         let (containers, pods) = (&self.containers, &self.pods);
+        self.storage.retain(|id| containers.contains_key(id));
         self.names.retain(|id, named| {
             containers.contains_key(id) || (pods.contains_key(&named.pod) && now.seconds_since(named.at) <= KEEP_SECONDS)
         });

@@ -9,6 +9,7 @@ mod container_log;
 mod kernel;
 mod kubelet;
 mod memory;
+mod mounts;
 mod pods;
 mod source;
 
@@ -18,6 +19,7 @@ pub use kubelet::{FilePosition, KubeletLine, KubeletOrigin, KubeletPosition};
 pub use memory::{
     CgroupCounters, CgroupSample, CpuThrottling, MemoryEvents, MemorySplit, NodeSample, PidsUse, Pressure, ProcessSample, ProcessesSample,
 };
+pub use mounts::{BlockDevice, ContainerMounts, DeviceNumber, Mount, MountTable};
 pub use pods::{
     ContainerKind, ContainerRecord, ContainerState, Owner, PodRecord, PodSnapshot, PodUpdate, RestartPolicy, TerminatedState, WaitingState,
 };
@@ -63,6 +65,10 @@ pub enum Body {
     Processes(ProcessesSample),
     /// Figures of the whole node.
     NodeMemory(NodeSample),
+    /// The disks and the host's mounts on them changed.
+    Mounts(MountTable),
+    /// What a new container has mounted.
+    ContainerMounts(ContainerMounts),
     /// What is known of the pods of this node changed.
     Pods(PodUpdate),
     /// The end of a dead container's log.

@@ -17,6 +17,8 @@ pub enum SourceName {
     Processes,
     /// Node-wide figures of `/proc`.
     NodeMemory,
+    /// Disks and what is mounted from them.
+    Mounts,
     /// Pods of this node, from the API server.
     Pods,
     /// Pods of this node, from `/var/log/pods`.
@@ -26,7 +28,7 @@ pub enum SourceName {
 impl SourceName {
     /// Every source.
     pub const ALL: &'static [Self] =
-        &[Self::KernelLog, Self::KubeletLog, Self::Cgroups, Self::Processes, Self::NodeMemory, Self::Pods, Self::PodLogs];
+        &[Self::KernelLog, Self::KubeletLog, Self::Cgroups, Self::Processes, Self::NodeMemory, Self::Mounts, Self::Pods, Self::PodLogs];
 
     /// The word used in JSON, labels and documentation.
     pub const fn as_str(self) -> &'static str {
@@ -36,6 +38,7 @@ impl SourceName {
             Self::Cgroups => "cgroups",
             Self::Processes => "processes",
             Self::NodeMemory => "node_memory",
+            Self::Mounts => "mounts",
             Self::Pods => "pods",
             Self::PodLogs => "pod_logs",
         }

@@ -11,6 +11,7 @@ mod feed;
 mod journal;
 pub mod kernel_log;
 pub mod kubelet_log;
+pub mod mounts;
 pub mod node_facts;
 mod outlet;
 pub mod pod_logs;

@@ -9,6 +9,7 @@
 //! so each statement is looked at by itself, and its first two letters decide quickly that it says nothing.
 //! No rule looks at the end of a record, and none into the middle of a statement that another word began.
 
+mod class;
 mod disk;
 mod fields;
 mod filesystem;
@@ -21,6 +22,7 @@ mod reader;
 mod segfault;
 mod trap;
 
+pub use class::ProblemClass;
 pub use disk::{DiskKind, DiskProblem};
 pub use fields::Hex;
 pub use filesystem::{FilesystemKind, FilesystemProblem};

@@ -79,6 +79,11 @@ impl KernelProblemReader {
         self.open.drain(..).map(|open| open.reported).collect()
     }
 
+    /// Where the oldest problem that waits for more lines began: a restart must read from there.
+    pub fn open_since(&self) -> Option<Position> {
+        self.open.iter().map(|open| open.reported.at).min()
+    }
+
     fn overdue(&mut self, now: Option<BootTime>) -> Vec<Reported> {
         if self.open.is_empty() {
             return Vec::new();

@@ -14,8 +14,9 @@ use super::{
     proc_entry::{self, ProcessError, pids_by_namespace},
 };
 use crate::{
-    model::{CgroupPlace, ContainerId},
-    signal::{ProcessSample, ProcessesSample, SourceState},
+    model::{CgroupPlace, ContainerId, Pid},
+    signal::{Mount, ProcessSample, ProcessesSample, SourceState},
+    sources::mounts,
 };
 use std::{
     cmp::Reverse,
@@ -95,6 +96,14 @@ impl Processes {
         processes.truncate(MOST_KEPT);
         self.fruitless = if processes.is_empty() { self.fruitless.saturating_add(1) } else { 0 };
         (!processes.is_empty()).then(|| ProcessesSample { cgroup: path.to_owned(), processes })
+    }
+
+    /// What a process sees mounted from disks.
+    ///
+    /// # Errors
+    /// It is gone, or hidden.
+    pub fn mounts(&self, pid: Pid) -> std::io::Result<Vec<Mount>> {
+        mounts::of_process(&self.proc, pid.0)
     }
 
     /// Whether processes can be read, and how, or why not.

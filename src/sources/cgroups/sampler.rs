@@ -18,8 +18,8 @@ use super::{
     watches::is_at_or_below,
 };
 use crate::{
-    model::{Bytes, CgroupPlace},
-    signal::{Body, CgroupCounters, CgroupSample, CpuThrottling, SourceState},
+    model::{Bytes, CgroupPlace, ProcessKey},
+    signal::{Body, CgroupCounters, CgroupSample, ContainerMounts, CpuThrottling, ProcessSample, ProcessesSample, SourceState},
     sources::{Outlet, Stopped},
 };
 use std::{
@@ -61,6 +61,8 @@ struct Followed {
     cpu: Option<(Instant, CpuThrottling)>,
     /// Whether its CPU limit held it back between the last two readings.
     held_back: bool,
+    /// The first process and its program whose mounts were told.
+    mounts_of: Option<(ProcessKey, String)>,
 }
 
 impl Followed {
@@ -244,7 +246,7 @@ impl CgroupSampler {
         let has_pod = parent_of(&path).and_then(|parent| self.followed.get(parent)).is_some_and(|parent| parent.kind == Kind::Pod);
         let quiet = if has_pod { RESTING } else { QUIET };
         let pace = Pace::new(now, youth, quiet, Grid { origin: self.origin, second: self.arrivals % 120 });
-        self.followed.insert(path, Followed { kind, pace, quiet, last: None, cpu: None, held_back: false });
+        self.followed.insert(path, Followed { kind, pace, quiet, last: None, cpu: None, held_back: false, mounts_of: None });
         if kind == Kind::Container {
             self.pass_due = self.pass_due.min(now + PASS_AFTER_START);
         }
@@ -332,8 +334,24 @@ impl CgroupSampler {
         if self.followed.get(path).is_none_or(|followed| followed.kind != Kind::Container) {
             return Ok(());
         }
-        let sample = self.processes.sample(self.reader.layout(), path);
-        sample.map_or(Ok(()), |sample| self.outlet.offer(Body::Processes(sample)))
+        let Some(sample) = self.processes.sample(self.reader.layout(), path) else { return Ok(()) };
+        self.tell_mounts(path, &sample)?;
+        self.outlet.offer(Body::Processes(sample))
+    }
+
+    /// What a container has mounted is read once for each program that its first process runs: the
+    /// runtime's own part of a start still sees the host's mounts.
+    fn tell_mounts(&mut self, path: &Arc<str>, sample: &ProcessesSample) -> Result<(), Stopped> {
+        let Some(followed) = self.followed.get_mut(path) else { return Ok(()) };
+        let Some(first) = first_process(sample).filter(|first| !is_of_runtime(&first.comm)) else { return Ok(()) };
+        let program = (first.key, first.comm.clone());
+        if followed.mounts_of.as_ref() == Some(&program) {
+            return Ok(());
+        }
+        let Ok(mounts) = self.processes.mounts(first.key.pid) else { return Ok(()) };
+        followed.mounts_of = Some(program);
+        // Not offered: it is said once.
+        self.outlet.send(Body::ContainerMounts(ContainerMounts { cgroup: path.to_string(), mounts }))
     }
 
     /// A pod moves when one of its containers does.
@@ -386,6 +404,17 @@ impl CgroupSampler {
 fn kills(counters: CgroupCounters) -> [Option<u64>; 6] {
     let (events, local) = (counters.events.unwrap_or_default(), counters.local.unwrap_or_default());
     [events.oom, events.oom_kill, events.oom_group_kill, local.oom, local.oom_kill, local.oom_group_kill]
+}
+
+/// A container's first process has pid 1 in its own namespace; where a pod shares its namespace, it is the oldest.
+fn first_process(sample: &ProcessesSample) -> Option<&ProcessSample> {
+    let one = sample.processes.iter().find(|process| process.inner_pid == Some(1));
+    one.or_else(|| sample.processes.iter().min_by_key(|process| process.key.start_ticks))
+}
+
+/// Whether it is still the runtime that makes the container: `runc:[2:INIT]`, `crun`.
+fn is_of_runtime(comm: &str) -> bool {
+    comm.starts_with("runc") || comm == "crun"
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ fn roots(directory: &TempDir) -> Roots {
     let root = directory.path();
     Roots {
         proc: root.join("proc"),
+        sys: root.join("sys"),
         cgroup: root.join("cgroup"),
         kmsg: root.join("kmsg"),
         journal: vec![root.join("journal")],
