@@ -3,7 +3,14 @@
 //! Needs the right to make cgroups. Without it each test says why it was left out, and fails where
 //! `CI=true`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test ends where it is surprised")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "a test ends where it is surprised"
+)]
 
 use nodewhy::{
     config::Roots,

@@ -44,8 +44,8 @@ pub fn level(cgroup: &str, inventory: &Inventory) -> Option<PidsLevel> {
     }
     let own = pod.or(container).map_or(0, |used| used.current);
     let above = cgroup.char_indices().filter(|(_, letter)| *letter == '/').filter_map(|(end, _)| cgroup.get(..end));
-    let above = above.filter_map(|path| inventory.class(path)?.pids).filter_map(|used| Some((full(used)?, used.current)));
-    above.last().map(|(max, current)| PidsLevel::Pods { max, own: own.saturating_mul(2) >= current })
+    let mut above = above.filter_map(|path| inventory.class(path)?.pids).filter_map(|used| Some((full(used)?, used.current)));
+    above.next_back().map(|(max, current)| PidsLevel::Pods { max, own: own.saturating_mul(2) >= current })
 }
 
 fn full(used: PidsUse) -> Option<u64> {
