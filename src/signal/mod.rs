@@ -10,6 +10,7 @@ mod kernel;
 mod kubelet;
 mod memory;
 mod pods;
+mod room;
 mod source;
 
 pub use container_log::ContainerLogTail;
@@ -20,6 +21,9 @@ pub use memory::{
 };
 pub use pods::{
     ContainerKind, ContainerRecord, ContainerState, Owner, PodRecord, PodSnapshot, PodUpdate, RestartPolicy, TerminatedState, WaitingState,
+};
+pub use room::{
+    DiskUse, EvictionLayer, EvictionSettings, FilesystemSample, LayerKind, MemoryRoom, PidRoom, PodStorage, PodStorageSample, RoomSample,
 };
 pub use source::{Gap, SourceName, SourceReport, SourceState};
 
@@ -67,6 +71,12 @@ pub enum Body {
     Pods(PodUpdate),
     /// The end of a dead container's log.
     ContainerLog(ContainerLogTail),
+    /// What is left of disks, inodes, process ids and memory.
+    Room(RoomSample),
+    /// How the kubelet is configured to evict.
+    EvictionSettings(EvictionSettings),
+    /// What pods have on the disks.
+    PodStorage(PodStorageSample),
     /// Time passed and nothing else happened.
     Tick,
 }

@@ -37,6 +37,7 @@ mod unit;
 mod volume;
 
 pub use class::{Class, problem};
+pub use duration::leading as go_duration;
 pub use excerpt::Excerpt;
 pub use fold::ProblemFolder;
 pub use observe::observe;
