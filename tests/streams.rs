@@ -208,6 +208,9 @@ fn start_of_second_run(before: &[Signal]) -> Vec<Signal> {
             Body::Cgroup(sample) => format!("cgroup {}", sample.path),
             Body::Processes(read) => format!("processes {}", read.cgroup),
             Body::NodeMemory(_) => "memory".into(),
+            Body::Room(_) => "room".into(),
+            Body::EvictionSettings(_) => "eviction settings".into(),
+            Body::PodStorage(_) => "pod storage".into(),
             Body::Pods(_) => format!("pods {}", state.len()),
             Body::Gap(_) | Body::ContainerLog(_) | Body::Kubelet(_) | Body::Tick => continue,
         };

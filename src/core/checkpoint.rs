@@ -3,7 +3,7 @@
 //! Positions and counts are written together, so that records read again after a restart are told
 //! again and counted once.
 
-use super::{Counters, deaths::DurableDeaths, kernel_log::Resume};
+use super::{Counters, deaths::DurableDeaths, evictions::DurableEvictions, kernel_log::Resume};
 use crate::{
     diagnosis::{kill_ledger::Baseline, vmstat::VmstatCheck},
     findings::FindingStore,
@@ -38,6 +38,9 @@ pub struct Checkpoint {
     pub baselines: BTreeMap<String, Baseline>,
     /// Marks and stories of containers.
     pub deaths: DurableDeaths,
+    /// Pods whose eviction was told.
+    #[serde(default)]
+    pub evictions: DurableEvictions,
     /// The sum check.
     pub vmstat: VmstatCheck,
 }

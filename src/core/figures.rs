@@ -3,6 +3,7 @@
 use super::{ContainerFigures, Core, Fill, Snapshot, WorkloadFigures};
 use crate::{
     diagnosis::{
+        eviction::MAX_STORAGE_PODS,
         oom_cases::MAX_CASES,
         termination::{MAX_SLOTS, Slot, SlotList},
     },
@@ -23,6 +24,7 @@ impl Core {
             counters: self.counters.clone(),
             containers: self.container_figures(),
             workloads: self.workload_figures(),
+            room: self.room_figures(),
             unexplained_oom_kills: self.vmstat.unexplained(),
             fill: self.fill(),
         }
@@ -95,6 +97,7 @@ impl Core {
             Fill { store: "containers", used: self.inventory.containers().count(), capacity: MAX_CONTAINERS },
             Fill { store: "terminations", used: self.deaths.durable.terminations.len(), capacity: MAX_SLOTS },
             Fill { store: "oom_cases", used: self.oom_cases.len(), capacity: MAX_CASES },
+            Fill { store: "pod_storage", used: self.room.storage.len(), capacity: MAX_STORAGE_PODS },
         ]
     }
 }

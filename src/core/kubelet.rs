@@ -123,6 +123,9 @@ impl Core {
     }
 
     fn observe(&mut self, observation: Observation, at: Moment) {
+        if self.observe_room(&observation, at) {
+            return;
+        }
         let subject = &observation.subject;
         let named = || self.inventory.pod_named(subject.namespace.as_deref()?, subject.pod.as_deref()?);
         let Some(pod) = subject.uid.clone().or_else(named) else { return };

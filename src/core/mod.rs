@@ -14,18 +14,24 @@ mod checkpoint;
 mod condition;
 mod deaths;
 mod effect;
+mod evictions;
 mod figures;
 mod health;
 mod kernel_log;
 mod kubelet;
 mod oom_telling;
+mod room;
+mod room_figures;
 mod snapshot;
 mod waiting;
 
 pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
 pub use effect::Effect;
 pub use kernel_log::Resume;
-pub use snapshot::{ContainerFigures, ContainerKey, Counters, Fill, Snapshot, SourceHealth, WorkloadFigures};
+pub use snapshot::{
+    ContainerFigures, ContainerKey, Counters, FilesystemFigures, Fill, PodStorageFigures, RoomFigures, SignalFigures, Snapshot,
+    SourceHealth, WorkloadFigures,
+};
 
 use crate::{
     diagnosis::{
@@ -43,10 +49,12 @@ use crate::{
     },
 };
 use deaths::Deaths;
+use evictions::Evictions;
 use health::Health;
 use kernel_log::KernelLog;
 use kubelet::KubeletLog;
 use oom_telling::Inherited;
+use room::Room;
 use std::collections::{BTreeMap, VecDeque};
 use waiting::WaitNote;
 
@@ -69,6 +77,8 @@ pub struct Core {
     ledger: KillLedger,
     vmstat: VmstatCheck,
     deaths: Deaths,
+    evictions: Evictions,
+    room: Room,
     kubelet_log: KubeletLog,
     waiting: BTreeMap<Slot, WaitNote>,
     findings: FindingStore,
@@ -117,11 +127,14 @@ impl Core {
             Body::Processes(read) => self.processes(&read, at),
             Body::NodeMemory(sample) => self.node_memory(&sample, at),
             Body::Pods(update) => self.pods(&update, at),
-            Body::ContainerLog(tail) => self.deaths.note_last_words(&tail),
+            Body::ContainerLog(tail) => self.last_words(&tail, at),
             Body::Kubelet(line) => {
                 self.health.record(SourceName::KubeletLog, at);
                 self.kubelet(&line, at);
             }
+            Body::Room(sample) => self.room(&sample, at),
+            Body::EvictionSettings(settings) => self.eviction_settings(&settings),
+            Body::PodStorage(sample) => self.pod_storage(&sample, at),
             Body::Tick => {}
         }
         if self.due().is_none_or(|due| now.boot >= due) {
@@ -161,6 +174,7 @@ impl Core {
             baselines: self.ledger.baselines().clone(),
             vmstat: self.vmstat.clone(),
             deaths: self.deaths.durable.clone(),
+            evictions: self.evictions.durable.clone(),
         })
     }
 
@@ -177,6 +191,7 @@ impl Core {
             self.ledger = KillLedger::restore(checkpoint.baselines);
             self.vmstat = checkpoint.vmstat;
             self.deaths.durable = checkpoint.deaths;
+            self.evictions.durable = checkpoint.evictions;
         }
         self.facts = Some(facts);
     }
@@ -275,6 +290,7 @@ impl Core {
         let uid = self.inventory.pod_told(at.boot, pod)?;
         self.name_kills(pod);
         self.watch_deaths(pod, &uid, at);
+        self.watch_eviction(pod, &uid, at);
         self.watch_waiting(pod, &uid, at);
         if pod.containers.iter().any(|container| matches!(container.state, Some(ContainerState::Running { .. }))) {
             self.resolve_not_starting(&uid, at.boot);
@@ -322,11 +338,15 @@ impl Core {
         }
         self.vmstat.settle(now.boot, self.kernel_log.is_whole());
         self.inventory.advance(now.boot);
+        self.advance_evictions(now.boot);
+        self.advance_room(now);
         for finding in self.findings.advance(now.boot) {
             self.effects.push(Effect::Finding { change: crate::findings::Change::Resolved, finding: Box::new(finding) });
         }
     }
 }
 
+#[cfg(test)]
+mod eviction_tests;
 #[cfg(test)]
 mod tests;
