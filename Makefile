@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo build release test lint deny fuzz bench measure docs e2e record-streams
+.PHONY: help run demo build release test prometheus-test lint deny fuzz bench measure docs e2e record-streams
 
 CACHE := $(or $(NODEWHY_CACHE),$(HOME)/.cache/nodewhy)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -38,6 +38,9 @@ test: ## All tests.
 	cargo test --locked --all-targets
 	cargo test --locked --doc
 	if [ -d tests/kubernetes/e2e ]; then python3 -m unittest discover -s tests/kubernetes -t tests/kubernetes; fi
+
+prometheus-test: ## Rules and alerts in a real Prometheus and Alertmanager, and their error rates in a simulation.
+	tests/prometheus/run
 
 lint: deny ## Format, clippy with and without the journal, licences and sources of dependencies.
 	@tools/setup build

@@ -323,7 +323,13 @@ fn start_disks(
 
 fn start_tasks(config: &AgentConfig, facts: &NodeFacts, outlet: &Outlet) -> Vec<JoinHandle<()>> {
     match config.pods {
-        PodSourceChoice::Auto if pods::in_cluster() => vec![tokio::spawn(pods::watch(facts.node.clone(), outlet.clone()))],
+        PodSourceChoice::Auto if pods::is_configured() => vec![tokio::spawn(pods::watch(facts.node.clone(), outlet.clone()))],
+        PodSourceChoice::Auto => {
+            tracing::info!(
+                "not in a cluster: no service account and no KUBECONFIG; pods are named by the kubelet's log directory, and their statuses are not known"
+            );
+            Vec::new()
+        }
         _ => Vec::new(),
     }
 }

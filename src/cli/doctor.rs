@@ -110,7 +110,7 @@ fn pod_logs_line(dir: &Path) -> Line {
 
 fn pods_line(choice: PodSourceChoice) -> Line {
     let (state, detail, remedy) = match choice {
-        PodSourceChoice::Auto if pods::in_cluster() => (SourceState::Up, "API server: in a cluster, with a service account", None),
+        PodSourceChoice::Auto if pods::is_configured() => (SourceState::Up, "API server: in a cluster, with a service account", None),
         PodSourceChoice::Auto => {
             (SourceState::Absent, "not in a cluster", Some("pods are named by the log directory, else by their uid".to_owned()))
         }

@@ -3,9 +3,12 @@
 //! Positions and counts are written together, so that records read again after a restart are told
 //! again and counted once.
 
-use super::{Counters, deaths::DurableDeaths, evictions::DurableEvictions, kernel_log::Resume};
+use super::{
+    Counters, deaths::DurableDeaths, evictions::DurableEvictions, kernel_log::Resume, kubelet::DurableKubelet, lost::Lost,
+    recent_kills::RecentKills, waiting::WaitNote,
+};
 use crate::{
-    diagnosis::{kill_ledger::Baseline, vmstat::VmstatCheck},
+    diagnosis::{kill_ledger::Baseline, termination::Slot, vmstat::VmstatCheck},
     findings::FindingStore,
     model::BootId,
     signal::KubeletPosition,
@@ -28,6 +31,12 @@ pub struct Checkpoint {
     pub kernel_log: Resume,
     /// Where reading the kubelet's log goes on.
     pub kubelet_log: KubeletPosition,
+    /// Troubles of the node, and who the kubelet is.
+    #[serde(default)]
+    pub kubelet: DurableKubelet,
+    /// Containers that were lost.
+    #[serde(default)]
+    pub lost: Lost,
     /// Findings.
     pub findings: FindingStore,
     /// Counters.
@@ -41,6 +50,12 @@ pub struct Checkpoint {
     /// Pods whose eviction was told.
     #[serde(default)]
     pub evictions: DurableEvictions,
+    /// Containers in which the kernel killed lately.
+    #[serde(default)]
+    pub recent_kills: RecentKills,
+    /// What containers that do not start wait for.
+    #[serde(default)]
+    pub waiting: BTreeMap<Slot, WaitNote>,
     /// The sum check.
     pub vmstat: VmstatCheck,
 }

@@ -1,15 +1,15 @@
 //! Ends of containers inside the core: noticed, held until their witnesses had time to speak, told, counted.
 
-use super::{ContainerKey, Core, Effect, oom_telling::subject_key};
+use super::{ContainerKey, Core, Effect, death_words::DeathWords, oom_telling::subject_key};
 use crate::{
     diagnosis::{
         crash_loop::Story,
-        death::{Death, DeathExplanation, FaultNote, KillNote, ProbeKill, Witnesses},
+        death::{Correlation, Death, DeathExplanation, FaultNote, KillNote, ProbeKill, Witnesses},
         exit::Exit,
         oom::place_name,
         termination::{Slot, Termination, Terminations, pod_key},
     },
-    findings::{Change, EvidenceSource, Finding, FindingId, FindingState, Life, Occurrence, OccurrenceId, Subject, Topic},
+    findings::{Change, EvidenceSource, Finding, FindingId, FindingState, Life, Occurrence, Subject, Topic},
     model::{BootTime, Cause, ContainerId, Moment, PodUid},
     parse::{container_log::LastWords, kubelet},
     signal::{ContainerLogTail, ContainerRecord, ContainerState, PodRecord, SourceName},
@@ -23,6 +23,9 @@ const WITNESS_MICROS: u64 = 3_000_000;
 
 /// A SIGKILL whose sender is not known yet waits until a counter without a line of the log is told, too.
 const KILL_WITNESS_MICROS: u64 = 8_000_000;
+
+/// After a restart the pods are listed within this time: until then an end has no names.
+const RELEARN_MICROS: u64 = 5_000_000;
 
 /// Deaths waiting for their witnesses at a time: a whole node's containers at once.
 const MAX_WAITING: usize = 512;
@@ -59,41 +62,55 @@ pub struct DurableDeaths {
     pub stories: BTreeMap<Slot, Story>,
     /// When a container of each pod last crashed.
     pub crashed: BTreeMap<PodUid, BootTime>,
+    /// Ends that are accounted for and wait for their witnesses, with when they are told.
+    waiting: Vec<(BootTime, Death)>,
+    faults: VecDeque<FaultNote>,
+    probes: VecDeque<(PodUid, Option<String>, ProbeKill)>,
+    unplaced_kills: VecDeque<BootTime>,
+    deletions: BTreeMap<String, (Timestamp, Option<u64>)>,
 }
 
 /// Everything about deaths.
 #[derive(Debug, Default)]
 pub struct Deaths {
     pub(super) durable: DurableDeaths,
-    waiting: Vec<(BootTime, Death)>,
-    faults: VecDeque<FaultNote>,
-    probes: VecDeque<(PodUid, Option<String>, ProbeKill)>,
+    pub(super) words: DeathWords,
     last_words: VecDeque<((PodUid, String, u32), LastWords)>,
-    unplaced_kills: VecDeque<BootTime>,
-    deletions: BTreeMap<String, (Timestamp, Option<u64>)>,
 }
 
 impl Deaths {
     /// Remembers a kill until its container ends; a later telling replaces an earlier one.
-    pub fn note_kill(&mut self, note: KillNote) {
+    pub fn note_kill(&mut self, mut note: KillNote) {
         let kills = &mut self.durable.kills;
-        kills.retain(|known| known.container != note.container || known.at != note.at);
+        let known = kills.iter().position(|known| known.container == note.container && known.at == note.at);
+        if let Some(known) = known.and_then(|at| kills.remove(at)) {
+            note.accounted = known.accounted;
+        }
         push_bounded(kills, note);
+    }
+
+    /// Takes up the state of the run before a restart. What waited waits until the pods are known again.
+    pub fn restore(durable: DurableDeaths, now: BootTime) -> Self {
+        let mut deaths = Self { durable, ..Self::default() };
+        for (due, _) in &mut deaths.durable.waiting {
+            *due = (*due).max(BootTime(now.0.saturating_add(RELEARN_MICROS)));
+        }
+        deaths
     }
 
     /// Remembers a kill that could not be placed: it may have been in any container that ended then.
     pub fn note_unplaced_kill(&mut self, at: BootTime) {
-        push_bounded(&mut self.unplaced_kills, at);
+        push_bounded(&mut self.durable.unplaced_kills, at);
     }
 
     /// Remembers a fault that the kernel logged.
     pub fn note_fault(&mut self, note: FaultNote) {
-        push_bounded(&mut self.faults, note);
+        push_bounded(&mut self.durable.faults, note);
     }
 
     /// Remembers the kubelet's decision to kill because of a probe.
     pub fn note_probe(&mut self, pod: PodUid, container: Option<String>, kill: ProbeKill) {
-        push_bounded(&mut self.probes, (pod, container, kill));
+        push_bounded(&mut self.durable.probes, (pod, container, kill));
     }
 
     /// Remembers what a container said last.
@@ -105,14 +122,23 @@ impl Deaths {
 
     /// The ends of a pod's containers that are still to be told follow from what the kubelet did to the pod.
     pub fn explain_by_pod(&mut self, pod: &PodUid, exit: &Exit) {
-        for (_, death) in self.waiting.iter_mut().filter(|(_, death)| death.pod == *pod) {
+        for (_, death) in self.durable.waiting.iter_mut().filter(|(_, death)| death.pod == *pod) {
             death.exit = exit.clone();
+        }
+    }
+
+    /// Takes how long the kubelet's log says that it waits; the status says the same where there is one.
+    pub fn back_off_told(&mut self, pod: &PodUid, container: Option<&str>, seconds: u64) {
+        let pod = pod.to_string();
+        let of_it = |slot: &Slot| slot.pod == pod && Some(slot.container.as_str()) == container;
+        if let Some((_, story)) = self.durable.stories.iter_mut().find(|(slot, _)| of_it(slot)) {
+            story.backs_off(seconds);
         }
     }
 
     /// When the next death is due.
     pub fn due(&self) -> Option<BootTime> {
-        self.waiting.iter().map(|(due, _)| *due).min()
+        self.durable.waiting.iter().map(|(due, _)| *due).min()
     }
 
     /// How many containers crash-loop, and which pods crashed lately.
@@ -130,7 +156,7 @@ impl Deaths {
     fn with_first_deletion(&mut self, pod: &PodRecord) -> PodRecord {
         let mut pod = pod.clone();
         if let Some(deletion) = pod.deletion {
-            let (first, grace) = *self.deletions.entry(pod_key(&pod).to_owned()).or_insert((deletion, pod.grace_seconds));
+            let (first, grace) = *self.durable.deletions.entry(pod_key(&pod).to_owned()).or_insert((deletion, pod.grace_seconds));
             (pod.deletion, pod.grace_seconds) = (Some(first), grace);
         }
         pod
@@ -146,9 +172,9 @@ impl Deaths {
 
     fn fault_of(&self, death: &Death) -> Option<&FaultNote> {
         let near = |fault: &&FaultNote| fault.at.boot.0.abs_diff(death.ended.boot.0) <= FAULT_WINDOW_MICROS;
-        let joined = self.faults.iter().rev().find(|fault| fault.container.is_some() && fault.container == death.container);
+        let joined = self.durable.faults.iter().rev().find(|fault| fault.container.is_some() && fault.container == death.container);
         joined.or_else(|| {
-            let mut unplaced = self.faults.iter().filter(|fault| fault.container.is_none()).filter(near);
+            let mut unplaced = self.durable.faults.iter().filter(|fault| fault.container.is_none()).filter(near);
             let only = unplaced.next()?;
             unplaced.next().is_none().then_some(only)
         })
@@ -163,19 +189,38 @@ impl Deaths {
                 && before
                 && death.ended.boot.seconds_since(kill.at.boot) <= PROBE_WINDOW_SECONDS
         };
-        self.probes.iter().rev().find(fits).map(|(.., kill)| kill)
+        self.durable.probes.iter().rev().find(fits).map(|(.., kill)| kill)
     }
 
     fn last_words_of(&self, death: &Death) -> Option<LastWords> {
-        let key = (&death.pod, &death.termination.slot.container, death.termination.attempt);
+        self.words_of(&death.pod, &death.termination.slot.container, death.termination.attempt)
+    }
+
+    /// What a life of a container said last.
+    pub(super) fn words_of(&self, pod: &PodUid, container: &String, attempt: u32) -> Option<LastWords> {
+        let key = (pod, container, attempt);
         let said = self.last_words.iter().rev().find(|((pod, container, attempt), _)| (pod, container, *attempt) == key);
         said.map(|(_, words)| *words)
+    }
+
+    /// Marks a kill as one whose container's end is counted.
+    pub(super) fn account_for_kill(&mut self, kill: &KillNote) {
+        let known = self.durable.kills.iter_mut().filter(|known| known.container == kill.container && known.at == kill.at);
+        known.for_each(|known| known.accounted = true);
+    }
+
+    /// The kubelet's latest decision about a container between two moments.
+    pub(super) fn probe_between(&self, pod: &PodUid, container: &str, after: BootTime, until: BootTime) -> Option<&ProbeKill> {
+        let fits = |(known, name, kill): &&(PodUid, Option<String>, ProbeKill)| {
+            known == pod && name.as_ref().is_none_or(|name| name == container) && kill.at.boot > after && kill.at.boot <= until
+        };
+        self.durable.probes.iter().rev().find(fits).map(|(.., kill)| kill)
     }
 
     fn forget(&mut self, key: &str) {
         self.durable.terminations.forget(key);
         self.durable.stories.retain(|slot, _| slot.pod != key);
-        self.deletions.remove(key);
+        self.durable.deletions.remove(key);
     }
 }
 
@@ -201,13 +246,24 @@ impl Core {
     pub(super) fn watch_deaths(&mut self, pod: &PodRecord, uid: &PodUid, at: Moment) {
         let pod = self.deaths.with_first_deletion(pod);
         let seen = self.deaths.durable.terminations.look(&pod, self.deaths.durable.watching_since);
-        self.counters.terminations_unobserved += seen.unobserved;
+        for (slot, ends) in &seen.unobserved {
+            self.count_unobserved(uid, &slot.container, *ends);
+        }
         self.counters.restart_counter_resets += seen.resets;
         let booted = at.at_boot_time(BootTime(0)).wall;
         for termination in seen.terminations {
             self.notice(&pod, uid, termination, booted, at);
         }
         self.watch_back_off(&pod);
+        self.ask_for_logs(&pod, uid);
+    }
+
+    /// The log of each end that waits for its witnesses is asked for once in a run of the agent.
+    fn ask_for_logs(&mut self, pod: &PodRecord, uid: &PodUid) {
+        for (_, death) in self.deaths.durable.waiting.iter_mut().filter(|(_, death)| death.pod == *uid && !death.log_asked) {
+            death.log_asked = true;
+            self.effects.extend(wanted_log(pod, uid, &death.termination, &death.exit));
+        }
     }
 
     fn notice(&mut self, pod: &PodRecord, uid: &PodUid, termination: Termination, booted: Timestamp, at: Moment) {
@@ -221,14 +277,13 @@ impl Core {
             self.tell(news);
         }
         let exit = Exit::of(pod, container, state, Some(booted));
-        self.effects.extend(wanted_log(pod, uid, &termination, &exit));
-        if self.deaths.waiting.len() >= MAX_WAITING {
-            let (_, oldest) = self.deaths.waiting.remove(0);
+        if self.deaths.durable.waiting.len() >= MAX_WAITING {
+            let (_, oldest) = self.deaths.durable.waiting.remove(0);
             self.tell_death(&oldest);
         }
-        let death = Death { termination, pod: uid.clone(), container: id, exit, ended, noticed: at };
+        let death = Death { termination, pod: uid.clone(), container: id, exit, ended, noticed: at, log_asked: false };
         let wait = if death.wants_a_kill() && !self.deaths.knows_kill(&death) { KILL_WITNESS_MICROS } else { WITNESS_MICROS };
-        self.deaths.waiting.push((BootTime(at.boot.0.saturating_add(wait)), death));
+        self.deaths.durable.waiting.push((BootTime(at.boot.0.saturating_add(wait)), death));
     }
 
     fn watch_back_off(&mut self, pod: &PodRecord) {
@@ -243,13 +298,14 @@ impl Core {
 
     /// Tells the deaths whose witnesses had their time.
     pub(super) fn advance_deaths(&mut self, now: BootTime) {
-        let (due, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.deaths.waiting).into_iter().partition(|(due, _)| *due <= now);
-        self.deaths.waiting = waiting;
+        let (due, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.deaths.durable.waiting).into_iter().partition(|(due, _)| *due <= now);
+        self.deaths.durable.waiting = waiting;
         for (_, death) in due {
             // A kill that is still being completed would be told again without the status' words.
             let unfinished = death.container.as_ref().is_some_and(|id| self.oom_cases.of_container(id).is_some());
             if unfinished {
-                self.deaths.waiting.push((BootTime(now.0.saturating_add(1_000_000)), death));
+                self.deaths.durable.waiting.push((BootTime(now.0.saturating_add(1_000_000)), death));
             } else {
                 self.tell_death(&death);
             }
@@ -259,16 +315,18 @@ impl Core {
 
     fn tell_death(&mut self, death: &Death) {
         let kill = death.container.as_ref().and_then(|id| self.deaths.kill_of(id)).cloned();
-        let cause = match kill.filter(|kill| death.ended_of(kill)) {
-            Some(kill) => self.complete_kill(death, &kill),
+        let told = match kill.filter(|kill| death.ended_of(kill)) {
+            Some(kill) => (self.complete_kill(death, &kill), Correlation::Explained),
             None => self.tell_own_death(death),
         };
-        self.count_death(death, cause);
+        self.count_death(death, told);
         self.effects.push(Effect::Save);
     }
 
     /// The kernel's kill is already told: the status completes it, or is contradicted by it.
     fn complete_kill(&mut self, death: &Death, kill: &KillNote) -> Cause {
+        self.retract_silent(death);
+        self.deaths.account_for_kill(kill);
         let story = self.add_to_story(death, kill.cause);
         let subject = self.subject_of(death);
         let says_oom = death.termination.state.reason.as_deref() == Some("OOMKilled")
@@ -285,27 +343,34 @@ impl Core {
         kill.cause
     }
 
-    fn tell_own_death(&mut self, death: &Death) -> Cause {
+    fn tell_own_death(&mut self, death: &Death) -> (Cause, Correlation) {
         let kill = death.container.as_ref().and_then(|id| self.deaths.kill_of(id)).cloned();
         let witnesses = Witnesses {
             kill: kill.as_ref(),
             fault: self.deaths.fault_of(death),
             probe: self.deaths.probe_of(death),
+            words: self.deaths.words.of(death),
             last_words: self.deaths.last_words_of(death),
+            starvation: self.starvation_of(death),
             log_doubt: self.log_doubt(death.ended.boot),
         };
         let explanation = death.explain(&witnesses);
+        let told = (explanation.cause, Correlation::of(&explanation));
         let cause = explanation.cause;
-        if death.exit.crash {
+        // What the kubelet was made to restart is no crash.
+        let crash = death.exit.crash && cause != Cause::Stopped;
+        if !crash {
+            self.retract_silent(death);
+        } else {
             let story = self.add_to_story(death, cause);
             let related = kill.and_then(|kill| self.findings.get(&kill.topic)).map(|finding| finding.id.clone());
             let finding = self.finding_of_death(death, explanation, story, related.into_iter().collect());
             let topic = death_topic(cause, finding.subjects.first());
-            let id = OccurrenceId(position(death));
+            let id = self.take_over(death, &topic);
             let weight = 1 + death.termination.unobserved_before;
             self.record(Occurrence { topic, id, at: death.ended.boot, weight, finding: Finding { count: weight, ..finding } });
         }
-        cause
+        told
     }
 
     fn add_to_story(&mut self, death: &Death, cause: Cause) -> Option<crate::findings::CrashLoop> {
@@ -317,18 +382,23 @@ impl Core {
             memory_at_death_bytes: memory.and_then(|container| container.history.latest(death.ended.boot)),
         };
         let story = self.deaths.durable.stories.entry(death.termination.slot.clone()).or_default();
-        story.died(death.ended.boot, cause, life);
+        if death.termination.told_before {
+            story.described(cause, life);
+        } else {
+            story.died(death.ended.boot, cause, life);
+        }
         story.told()
     }
 
-    fn count_death(&mut self, death: &Death, cause: Cause) {
-        if death.termination.earlier {
+    fn count_death(&mut self, death: &Death, (cause, correlation): (Cause, Correlation)) {
+        if death.termination.earlier || death.termination.told_before {
             return;
         }
-        let crash = death.exit.crash;
+        let crash = death.exit.crash && cause != Cause::Stopped;
         let key = ContainerKey::of(&self.subject_of(death));
-        self.counters.count_termination(key, cause);
+        self.counters.count_termination(key, cause, 1);
         if crash {
+            self.counters.count_correlation(correlation, 1);
             self.deaths.durable.crashed.insert(death.pod.clone(), death.ended.boot);
         }
     }
@@ -348,27 +418,38 @@ impl Core {
         crash_loop: Option<crate::findings::CrashLoop>,
         related: Vec<FindingId>,
     ) -> Finding {
-        let subject = self.subject_of(death);
+        Finding { related, ..self.finding_of_end(&position(death), self.subject_of(death), death.ended.wall, explanation, crash_loop) }
+    }
+
+    /// The finding about one end, however it was learnt.
+    pub(super) fn finding_of_end(
+        &self,
+        position: &str,
+        subject: Subject,
+        ended: Timestamp,
+        explanation: DeathExplanation,
+        crash_loop: Option<crate::findings::CrashLoop>,
+    ) -> Finding {
         let name = place_name(&subject);
         let mut name = name.chars();
         let name: String = name.next().into_iter().flat_map(char::to_uppercase).chain(name).collect();
         Finding {
-            id: FindingId::derive(&self.boot(), &position(death), explanation.cause),
+            id: FindingId::derive(&self.boot(), position, explanation.cause),
             cause: explanation.cause,
             confidence: explanation.confidence,
             scope: explanation.scope,
             blame: explanation.blame,
             state: FindingState::Open,
             count: 1,
-            first_seen: death.ended.wall,
-            last_seen: death.ended.wall,
+            first_seen: ended,
+            last_seen: ended,
             summary: format!("{name} {}.", explanation.what.trim_end_matches('.')),
             subjects: vec![subject],
             evidence: explanation.evidence,
             not_found: explanation.not_found,
             blind: self.health.blind(),
             actions: explanation.actions,
-            related,
+            related: vec![],
             attribution: explanation.attribution,
             memory: None,
             crash_loop,
@@ -376,13 +457,13 @@ impl Core {
     }
 
     /// Why the kernel's silence about a container that ended at `ended` proves nothing.
-    fn log_doubt(&self, ended: BootTime) -> Option<String> {
+    pub(super) fn log_doubt(&self, ended: BootTime) -> Option<String> {
         if !self.health.is_up(SourceName::KernelLog) {
             return Some("it cannot be read".into());
         }
         // The kernel prints at most ten dumps in five seconds; beyond it a kill is logged without its cgroup.
         let near = |at: &BootTime| at.0.abs_diff(ended.0) <= UNPLACED_WINDOW_MICROS;
-        if self.deaths.unplaced_kills.iter().any(near) {
+        if self.deaths.durable.unplaced_kills.iter().any(near) {
             return Some("it has a kill of that time that names no cgroup".into());
         }
         self.kernel_log.lost_lately(self.now?.boot).then(|| "records of it were lost at that time".into())
@@ -404,7 +485,7 @@ impl Core {
     /// Forgets a pod that is gone, and resolves what was about it.
     pub(super) fn pod_gone(&mut self, uid: &PodUid, key: &str, now: BootTime) {
         self.tell_evictions_of(uid);
-        let due: Vec<_> = self.deaths.waiting.extract_if(.., |(_, death)| death.pod == *uid).collect();
+        let due: Vec<_> = self.deaths.durable.waiting.extract_if(.., |(_, death)| death.pod == *uid).collect();
         for (_, death) in due {
             self.tell_death(&death);
         }
@@ -422,14 +503,14 @@ impl Core {
 }
 
 /// Which happening it is: one life of one container.
-fn position(death: &Death) -> String {
+pub(super) fn position(death: &Death) -> String {
     let slot = String::from(death.termination.slot.clone());
     let id = death.container.as_ref().map(|id| id.short().to_owned()).unwrap_or_default();
     format!("end:{slot}:{}:{id}", death.termination.attempt)
 }
 
 /// The failures of a Job's pods are one condition; every other container is its own.
-fn death_topic(cause: Cause, subject: Option<&Subject>) -> Topic {
+pub(super) fn death_topic(cause: Cause, subject: Option<&Subject>) -> Topic {
     let Some(subject) = subject else { return Topic(format!("{cause}|")) };
     match (&subject.workload_kind, &subject.workload, &subject.namespace) {
         (Some(kind), Some(workload), Some(namespace)) if matches!(kind.as_str(), "Job" | "CronJob") => {

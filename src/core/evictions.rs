@@ -90,15 +90,16 @@ struct Culprit {
 }
 
 impl Evictions {
-    fn knows(&self, key: &str, uid: &PodUid) -> bool {
-        self.durable.told.iter().any(|told| told == key) || self.waiting.iter().any(|waiting| waiting.pod == *uid)
+    fn knows(&self, uid: &PodUid, end: &PodEnd) -> bool {
+        let key = key(uid, end);
+        self.durable.told.contains(&key) || self.waiting.iter().any(|waiting| waiting.pod == *uid)
     }
 
-    fn remember(&mut self, key: String) {
+    fn remember(&mut self, uid: &PodUid, end: &PodEnd) {
         if self.durable.told.len() == REMEMBERED {
             self.durable.told.pop_front();
         }
-        self.durable.told.push_back(key);
+        self.durable.told.push_back(key(uid, end));
     }
 
     fn note(&mut self, line: Line) {
@@ -110,8 +111,8 @@ impl Evictions {
 }
 
 impl Core {
-    /// Takes in what the kubelet's log says of disks and evictions; whether that is all it says.
-    pub(super) fn observe_room(&mut self, observation: &Observation, at: Moment) -> bool {
+    /// Takes in what the kubelet's log says of disks and evictions.
+    pub(super) fn observe_room(&mut self, observation: &Observation, at: Moment) {
         let said = observation.said.as_str().to_owned();
         match &observation.situation {
             Situation::Eviction { step, resource, .. } => {
@@ -125,9 +126,8 @@ impl Core {
             }
             Situation::ImageGcFailed { repeatedly: true } => self.image_gc_failed(said, at),
             Situation::NoSpace => self.note_no_space(at, EvidenceSource::KubeletLog, said),
-            _ => return false,
+            _ => {}
         }
-        true
     }
 
     /// Looks at a pod for an end that the kubelet decided.
@@ -136,21 +136,19 @@ impl Core {
         if let Some(exit) = Exit::of_pod(pod) {
             self.deaths.explain_by_pod(uid, &exit);
         }
-        let key = format!("{uid}:{}", end.cause);
-        if self.evictions.knows(&key, uid) {
+        if self.evictions.knows(uid, &end) {
             return;
         }
         let ended = ended(pod).map_or(at, |ended| at.at_wall_time(ended));
         let earlier = self.deaths.durable.watching_since.is_none();
-        self.evictions.remember(key);
         if earlier && at.wall.duration_since(ended.wall).as_secs() > HISTORY_SECONDS {
+            self.evictions.remember(uid, &end);
             return;
         }
         if self.evictions.waiting.len() >= MAX_WAITING {
             let oldest = self.evictions.waiting.remove(0);
             self.tell_eviction(&oldest);
         }
-        self.effects.push(Effect::Save);
         let due = at.boot.plus_seconds(WITNESS_SECONDS);
         let message = pod.message.clone().unwrap_or_default();
         self.evictions.waiting.push(Waiting { due, pod: uid.clone(), message, end, at: ended, earlier });
@@ -170,6 +168,7 @@ impl Core {
 
     fn tell_eviction(&mut self, waiting: &Waiting) {
         let Waiting { pod, end, at, .. } = waiting;
+        self.evictions.remember(pod, end);
         let subject = self.inventory.subject(Some(pod), None);
         let margin = self.margin_of(end.cause, at.boot);
         let culprit = self.culprit_of(end, margin.as_ref());
@@ -332,6 +331,10 @@ impl Core {
         }
         evidence
     }
+}
+
+fn key(uid: &PodUid, end: &PodEnd) -> String {
+    format!("{uid}:{}", end.cause)
 }
 
 /// Whether the kubelet put the pod out, in contrast to refusing or preempting it.

@@ -9,7 +9,7 @@ use crate::{
     },
     findings::MAX_FINDINGS,
     inventory::{Belonging, ContainerInstance, MAX_CONTAINERS, MAX_PODS},
-    model::{BootTime, Limit},
+    model::{BootTime, Limit, Resource},
 };
 use std::collections::BTreeMap;
 
@@ -23,9 +23,13 @@ impl Core {
             sources: self.health.list(),
             counters: self.counters.clone(),
             containers: self.container_figures(),
+            pressure: Resource::ALL.into_iter().filter_map(|of| Some((of, self.inventory.node_pressure().latest(of)?))).collect(),
             workloads: self.workload_figures(),
             room: self.room_figures(),
             unexplained_oom_kills: self.vmstat.unexplained(),
+            kubelet_version: self.kubelet_log.durable.life.version.clone(),
+            kubelet_verbosity: self.kubelet_log.durable.life.verbosity,
+            recent_kills: self.recent_kills.list(),
             fill: self.fill(),
         }
     }

@@ -4,14 +4,20 @@
 //! The log promises nothing and a quiet kubelet says little, so no cause depends on it alone except
 //! those that nothing else tells: volumes and sandboxes.
 
-use super::{Core, condition::Condition, oom_telling::subject_key};
+use super::{Core, condition::Condition, kubelet_life::KubeletLife, oom_telling::subject_key, pod_words::PodWord};
 use crate::{
-    diagnosis::{death::ProbeKill, oom::place_name},
+    diagnosis::{
+        death::{DeathWord, DeathWordKind, ProbeKill},
+        node_trouble::NodeTroubles,
+        oom::place_name,
+        start_failure::{self, StartFailure},
+    },
     findings::{Evidence, EvidenceSource, Subject, Topic},
-    model::{Attribution, Blame, BootTime, Cause, Confidence, Moment, PodUid, Scope},
+    model::{Attribution, BootTime, Cause, Confidence, Moment, PodUid, Scope},
     parse::kubelet::{KillReason, KubeletReader, Observation, Probe, Situation},
     signal::{KubeletLine, KubeletOrigin, KubeletPosition},
 };
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Streams put together at a time: one kubelet, one before its restart, PID 1, and some to spare.
@@ -37,6 +43,17 @@ pub struct KubeletLog {
     failed_probes: VecDeque<(PodUid, String, Probe)>,
     failing: BTreeMap<(PodUid, Cause), Failing>,
     pub(super) position: KubeletPosition,
+    pub(super) durable: DurableKubelet,
+}
+
+/// What of the kubelet survives a restart of the agent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DurableKubelet {
+    /// Troubles of the node.
+    pub troubles: NodeTroubles,
+    /// Who the kubelet is.
+    pub life: KubeletLife,
 }
 
 /// Failed tries of something that a pod needs before it can start.
@@ -65,7 +82,12 @@ impl KubeletLog {
         }
         let (reader, last) = self.streams.entry(stream).or_insert_with(|| (KubeletReader::default(), at));
         *last = at;
-        reader.push(Some(program), &line.text)
+        let told = reader.push(Some(program), &line.text);
+        let life = &mut self.durable.life;
+        if life.is_its(&line.origin) {
+            life.verbosity = life.verbosity.max(Some(reader.verbosity()));
+        }
+        told
     }
 
     fn overdue(&mut self, now: BootTime) -> Vec<(Observation, Moment)> {
@@ -110,6 +132,8 @@ impl Core {
             KubeletOrigin::Journal { boot_time: Some(boot), .. } => at.at_boot_time(*boot),
             _ => at,
         };
+        let restarted = self.kubelet_log.durable.life.line(line, happened.boot);
+        self.counters.kubelet_restarts += u64::from(restarted);
         for observation in self.kubelet_log.push(line, happened) {
             self.observe(observation, happened);
         }
@@ -123,29 +147,59 @@ impl Core {
     }
 
     fn observe(&mut self, observation: Observation, at: Moment) {
-        if self.observe_room(&observation, at) {
-            return;
-        }
+        let restarted = self.kubelet_log.durable.life.told(&observation, at.boot);
+        self.counters.kubelet_restarts += u64::from(restarted);
+        self.observe_node(&observation, at);
+        self.observe_room(&observation, at);
         let subject = &observation.subject;
         let named = || self.inventory.pod_named(subject.namespace.as_deref()?, subject.pod.as_deref()?);
         let Some(pod) = subject.uid.clone().or_else(named) else { return };
         let said = observation.said.as_str().to_owned();
+        let container = observation.subject.container;
         match observation.situation {
             Situation::ProbeFailed { probe, errored: false } => {
-                if let Some(container) = observation.subject.container {
+                if let Some(container) = container {
+                    self.look_at(&pod, &container);
                     self.kubelet_log.note_failed_probe(pod, container, probe);
                 }
             }
             Situation::ProbeDecision { probe: Some(probe) } => self.probe_kill(pod, None, probe, said, at),
-            Situation::KillReason { reason: KillReason::Probe(probe) } => {
-                self.probe_kill(pod, observation.subject.container, probe, said, at)
+            Situation::KillReason { reason: KillReason::Probe(probe) } => self.probe_kill(pod, container, probe, said, at),
+            Situation::KillReason { reason: KillReason::DefinitionChanged } => {
+                self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::DefinitionChanged, said });
             }
-            Situation::VolumeFailed { volumes, operation: Some(_) } => {
-                let what = format!("volume {} cannot be mounted", volumes.join(", "));
-                self.tell_not_starting(&pod, Cause::VolumeMount, &what, said, at);
+            Situation::HookFailed => self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::HookFailed, said }),
+            Situation::KillFailed => self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::KillFailed, said }),
+            Situation::SandboxChanged => self.deaths.words.note(pod, None, DeathWord { at, kind: DeathWordKind::SandboxChanged, said }),
+            Situation::BackOff { delay: Some(delay) } => self.deaths.back_off_told(&pod, container.as_deref(), delay.as_secs()),
+            Situation::ImagePullFailed { failure, backing_off, .. } => {
+                let class = Some(start_failure::pull(failure));
+                self.pod_word(PodWord { pod, container, cause: Cause::ImagePull, class, repeats: backing_off, said, at });
             }
+            Situation::ConfigError => {
+                let class = Some(start_failure::config());
+                self.pod_word(PodWord { pod, container, cause: Cause::ConfigError, class, repeats: false, said, at });
+            }
+            Situation::StartFailed { .. } => {
+                self.pod_word(PodWord { pod, container, cause: Cause::StartError, class: None, repeats: false, said, at });
+            }
+            Situation::AdmissionDenied { .. } => {
+                self.pod_word(PodWord { pod, container: None, cause: Cause::AdmissionRejected, class: None, repeats: false, said, at });
+            }
+            Situation::Preempting => {
+                self.pod_word(PodWord { pod, container: None, cause: Cause::Preempted, class: None, repeats: false, said, at });
+            }
+            Situation::VolumeFailed { operation: Some(operation), .. } if is_undoing(&operation) => {}
+            Situation::VolumeFailed { volumes, .. } => {
+                let failure = start_failure::mount(&said);
+                let what = format!("volume {} cannot be mounted: {}", volumes.join(", "), failure.what);
+                self.tell_not_starting(&pod, Cause::VolumeMount, &what, failure, said, at);
+            }
+            Situation::SandboxFailed if is_undoing(&said) => {}
             Situation::SandboxFailed => {
-                self.tell_not_starting(&pod, Cause::SandboxNetwork, "its sandbox or its network cannot be set up", said, at);
+                let failure = start_failure::sandbox(&said);
+                let what = format!("its sandbox or its network cannot be set up: {}", failure.what);
+                self.tell_not_starting(&pod, Cause::SandboxNetwork, &what, failure, said, at);
             }
             _ => {}
         }
@@ -156,10 +210,13 @@ impl Core {
             return;
         }
         let container = container.or_else(|| self.kubelet_log.container_of_decision(&pod, probe));
+        if let Some(container) = &container {
+            self.look_at(&pod, container);
+        }
         self.deaths.note_probe(pod, container, ProbeKill { at, startup: probe == Probe::Startup, said });
     }
 
-    fn tell_not_starting(&mut self, pod: &PodUid, cause: Cause, what: &str, said: String, at: Moment) {
+    fn tell_not_starting(&mut self, pod: &PodUid, cause: Cause, what: &str, failure: StartFailure, said: String, at: Moment) {
         let Some(failing) = self.kubelet_log.note_failing(pod, cause, at.boot) else { return };
         let subject = self.inventory.subject(Some(pod), None);
         let topic = not_starting_topic(cause, &subject);
@@ -171,7 +228,7 @@ impl Core {
             cause,
             confidence: Confidence::Proven,
             scope: Scope::Pod,
-            blame: Blame::Insufficient,
+            blame: failure.blame,
             summary: format!("In {}, nothing starts: {what}.", place_name(&subject)),
             subjects: vec![subject],
             evidence: vec![Evidence {
@@ -182,7 +239,7 @@ impl Core {
                 how_matched: "pod uid".into(),
             }],
             not_found: vec![],
-            actions: vec![action(cause).into()],
+            actions: vec![failure.action.into()],
             attribution: Attribution::Runtime,
         };
         self.tell_condition(condition, at);
@@ -202,9 +259,9 @@ fn not_starting_topic(cause: Cause, subject: &Subject) -> Topic {
     Topic(format!("{cause}|{}", subject_key(subject)))
 }
 
-fn action(cause: Cause) -> &'static str {
-    match cause {
-        Cause::VolumeMount => "Create what the volume names, or correct its name; look at the storage if it exists.",
-        _ => "Look at the network plugin on this node: its pods, its configuration, its free addresses.",
-    }
+/// Taking something away at a pod's end, which keeps nothing from starting.
+fn is_undoing(words: &str) -> bool {
+    ["Unmount", "Detach", "Unmap", "KillPodSandbox", "TeardownNetwork", "Failed to stop sandbox", "StopPodSandbox", "RemovePodSandbox"]
+        .iter()
+        .any(|word| words.contains(word))
 }

@@ -12,6 +12,7 @@
 
 mod checkpoint;
 mod condition;
+mod death_words;
 mod deaths;
 mod effect;
 mod evictions;
@@ -19,15 +20,23 @@ mod figures;
 mod health;
 mod kernel_log;
 mod kubelet;
+mod kubelet_life;
+mod lost;
+mod node_trouble;
 mod oom_telling;
+mod pod_words;
+mod recent_kills;
 mod room;
 mod room_figures;
+mod silent_ends;
 mod snapshot;
+mod starvation;
 mod waiting;
 
 pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
 pub use effect::Effect;
 pub use kernel_log::Resume;
+pub use recent_kills::RecentKill;
 pub use snapshot::{
     ContainerFigures, ContainerKey, Counters, FilesystemFigures, Fill, PodStorageFigures, RoomFigures, SignalFigures, Snapshot,
     SourceHealth, WorkloadFigures,
@@ -53,7 +62,10 @@ use evictions::Evictions;
 use health::Health;
 use kernel_log::KernelLog;
 use kubelet::KubeletLog;
+use lost::Lost;
 use oom_telling::Inherited;
+use pod_words::PodWords;
+use recent_kills::RecentKills;
 use room::Room;
 use std::collections::{BTreeMap, VecDeque};
 use waiting::WaitNote;
@@ -79,7 +91,10 @@ pub struct Core {
     deaths: Deaths,
     evictions: Evictions,
     room: Room,
+    recent_kills: RecentKills,
     kubelet_log: KubeletLog,
+    lost: Lost,
+    pod_words: PodWords,
     waiting: BTreeMap<Slot, WaitNote>,
     findings: FindingStore,
     counters: Counters,
@@ -168,6 +183,8 @@ impl Core {
             boot_id: self.facts.as_ref()?.boot_id.clone(),
             kernel_log: self.kernel_log.position(self.oom_cases.oldest_record()),
             kubelet_log: self.kubelet_log.position.clone(),
+            kubelet: self.kubelet_log.durable.clone(),
+            lost: self.lost.clone(),
             findings: self.findings.clone(),
             counters: self.counters.clone(),
             counted: self.counted.clone(),
@@ -175,6 +192,8 @@ impl Core {
             vmstat: self.vmstat.clone(),
             deaths: self.deaths.durable.clone(),
             evictions: self.evictions.durable.clone(),
+            recent_kills: self.recent_kills.clone(),
+            waiting: self.waiting.clone(),
         })
     }
 
@@ -184,14 +203,18 @@ impl Core {
         if let Some(checkpoint) = self.restored.take().filter(|checkpoint| checkpoint.fits(&facts.boot_id)) {
             self.kernel_log.resume(checkpoint.kernel_log);
             self.kubelet_log.position = checkpoint.kubelet_log;
+            self.kubelet_log.durable = checkpoint.kubelet;
+            self.lost = checkpoint.lost;
             self.findings = checkpoint.findings;
             self.counters = checkpoint.counters;
             self.counters.create_zeros();
             self.counted = checkpoint.counted;
             self.ledger = KillLedger::restore(checkpoint.baselines);
             self.vmstat = checkpoint.vmstat;
-            self.deaths.durable = checkpoint.deaths;
+            self.deaths = Deaths::restore(checkpoint.deaths, at.boot);
             self.evictions.durable = checkpoint.evictions;
+            self.recent_kills = checkpoint.recent_kills;
+            self.waiting = checkpoint.waiting;
         }
         self.facts = Some(facts);
     }
@@ -257,6 +280,7 @@ impl Core {
 
     fn node_memory(&mut self, sample: &NodeSample, at: Moment) {
         self.health.record(SourceName::NodeMemory, at);
+        self.inventory.node_sampled(at.boot, sample);
         if let Some(kills) = sample.oom_kill {
             self.vmstat.counted(at.boot, kills);
         }
@@ -279,9 +303,12 @@ impl Core {
                     self.pod_gone(&uid, pod_key(pod), at.boot);
                 }
             }
-            PodUpdate::Directory { namespace, name, uid, containers } => {
+            PodUpdate::Directory { namespace, name, uid, containers, followed } => {
                 self.health.record(SourceName::PodLogs, at);
                 self.inventory.directory_seen(namespace, name, uid, containers);
+                for (container, attempt) in containers {
+                    self.deaths.durable.terminations.sighted(&uid.to_string(), container, *attempt, *followed, at);
+                }
             }
         }
     }
@@ -292,6 +319,7 @@ impl Core {
         self.watch_deaths(pod, &uid, at);
         self.watch_eviction(pod, &uid, at);
         self.watch_waiting(pod, &uid, at);
+        self.watch_losses(pod, &uid, at);
         if pod.containers.iter().any(|container| matches!(container.state, Some(ContainerState::Running { .. }))) {
             self.resolve_not_starting(&uid, at.boot);
         }
@@ -331,6 +359,8 @@ impl Core {
             return;
         }
         self.housekeeping = BootTime(now.boot.0.saturating_add(HOUSEKEEPING_MICROS));
+        self.break_silences(now);
+        self.recent_kills.advance(now.boot);
         let settled = self.ledger.settle(now.boot);
         self.counters.kills_only_log += settled.only_log;
         for kill in settled.only_counter {
@@ -340,6 +370,8 @@ impl Core {
         self.inventory.advance(now.boot);
         self.advance_evictions(now.boot);
         self.advance_room(now);
+        self.advance_node(now);
+        self.advance_losses(now);
         for finding in self.findings.advance(now.boot) {
             self.effects.push(Effect::Finding { change: crate::findings::Change::Resolved, finding: Box::new(finding) });
         }

@@ -3,7 +3,7 @@
 use super::{ContainerKey, Core, Effect, REMEMBERED_KILLS};
 use crate::{
     diagnosis::{
-        death::KillNote,
+        death::{Correlation, KillNote},
         kill_ledger::CountedKill,
         oom::{OomExplanation, place_name},
         oom_cases::{News, Told},
@@ -61,6 +61,7 @@ impl Core {
                 cause: told.explanation.cause,
                 ends_container: told.victim.role.ends_container(),
                 topic: topic.clone(),
+                accounted: false,
             });
         }
     }
@@ -85,7 +86,8 @@ impl Core {
     }
 
     /// Records an occurrence and says what it changed.
-    pub(super) fn record(&mut self, occurrence: Occurrence) {
+    pub(super) fn record(&mut self, mut occurrence: Occurrence) {
+        self.add_pod_word(&mut occurrence.finding);
         let (topic, cause) = (occurrence.topic.clone(), occurrence.finding.cause);
         let change = self.findings.record(occurrence);
         if change == Change::Opened {
@@ -115,7 +117,10 @@ impl Core {
         };
         self.counters.count_oom_kill(cause, scope);
         match (subject, &told.victim.service) {
-            (Some(subject), _) => self.counters.count_workload_kill(subject, cause),
+            (Some(subject), _) => {
+                self.counters.count_workload_kill(subject, cause);
+                self.counters.series_overflow += self.recent_kills.add(subject, told.at);
+            }
             (None, _) if told.victim.is_unplaced() => *self.counters.unattributed.entry("no_cgroup".into()).or_default() += 1,
             (None, service) => self.counters.count_host_kill(service.as_ref().map(|service| service.0.as_ref())),
         }
@@ -199,6 +204,7 @@ impl Core {
         };
         self.counters.count_oom_kill(cause, scope);
         self.counters.count_workload_kill(&subject, cause);
+        self.counters.series_overflow += self.recent_kills.add(&subject, at);
         self.vmstat.explain(kill.at, kill.kills);
         let topic = Topic(format!("{cause}|{}", subject_key(&subject)));
         if let Some(container) = &kill.container {
@@ -208,6 +214,7 @@ impl Core {
                 cause,
                 ends_container: None,
                 topic: topic.clone(),
+                accounted: false,
             });
         }
         self.record(Occurrence { topic, id: OccurrenceId(kill.position.clone()), at: kill.at, weight: 1, finding });
@@ -275,6 +282,9 @@ impl super::Counters {
                 self.oom_kills.push((*cause, *scope, 0));
             }
         }
+        for correlation in Correlation::ALL {
+            self.correlations.entry(correlation).or_default();
+        }
         for cause in Cause::ALL {
             self.findings_opened.entry(*cause).or_default();
         }
@@ -301,13 +311,18 @@ impl super::Counters {
         }
     }
 
-    /// Counts the end of a container instance.
-    pub(super) fn count_termination(&mut self, key: ContainerKey, cause: Cause) {
+    /// Counts ends of instances of a container.
+    pub(super) fn count_termination(&mut self, key: ContainerKey, cause: Cause, ends: u64) {
         if !self.terminations.contains_key(&key) && self.terminations.len() >= MAX_SERIES {
             self.series_overflow += 1;
             return;
         }
-        *self.terminations.entry(key).or_default().entry(cause).or_default() += 1;
+        *self.terminations.entry(key).or_default().entry(cause).or_default() += ends;
+    }
+
+    /// Counts crashes by how well their witnesses agree.
+    pub(super) fn count_correlation(&mut self, correlation: Correlation, crashes: u64) {
+        *self.correlations.entry(correlation).or_default() += crashes;
     }
 
     fn count_workload_kill(&mut self, subject: &Subject, cause: Cause) {

@@ -2,9 +2,11 @@
 //!
 //! Flows in: the core's state. Flows out: plain values; an exporter holds no reference into the core.
 
+use super::RecentKill;
 use crate::{
+    diagnosis::death::Correlation,
     findings::Finding,
-    model::{Bytes, Cause, EvictionSignal, FilesystemRole, Limit, Moment, Scope},
+    model::{Bytes, Cause, EvictionSignal, FilesystemRole, Limit, Moment, Resource, Scope},
     signal::{CpuThrottling, MemorySplit, NodeFacts, PidsUse, Pressure, SourceName, SourceState},
 };
 use jiff::Timestamp;
@@ -26,12 +28,20 @@ pub struct Snapshot {
     pub counters: Counters,
     /// Living containers of this node.
     pub containers: Vec<ContainerFigures>,
+    /// How long tasks of the node have waited since it booted; empty where the kernel does not account it.
+    pub pressure: Vec<(Resource, Pressure)>,
     /// Workloads with pods on this node.
     pub workloads: Vec<WorkloadFigures>,
     /// What is left of what the kubelet evicts pods for.
     pub room: RoomFigures,
     /// OOM kills that `/proc/vmstat` counts and nothing explains; `None` where the kernel does not count.
     pub unexplained_oom_kills: Option<u64>,
+    /// The kubelet's version, where it has said it.
+    pub kubelet_version: Option<String>,
+    /// The highest `-v` whose lines were seen of the kubelet; `None` before its first line.
+    pub kubelet_verbosity: Option<u8>,
+    /// Containers in which the kernel killed in the last hour.
+    pub recent_kills: Vec<RecentKill>,
     /// How full each bounded store is.
     pub fill: Vec<Fill>,
 }
@@ -65,7 +75,10 @@ pub struct Counters {
     pub host_oom_kills: BTreeMap<String, u64>,
     /// Ends of container instances by workload, container and cause.
     pub terminations: BTreeMap<ContainerKey, BTreeMap<Cause, u64>>,
-    /// Ends that happened (the attempt number says so) but that no status described.
+    /// Crashes by how well their witnesses agree.
+    pub correlations: BTreeMap<Correlation, u64>,
+    /// Of the ends, those that the attempt number or the log directory proves and no status described in
+    /// time; their cause is `unknown`.
     pub terminations_unobserved: u64,
     /// Times a container's attempt number went backwards.
     pub restart_counter_resets: u64,
@@ -91,6 +104,8 @@ pub struct Counters {
     pub kills_only_log: u64,
     /// Kills that only a cgroup's counter told.
     pub kills_only_counter: u64,
+    /// Starts of the kubelet after another life of it had been seen.
+    pub kubelet_restarts: u64,
     /// Workload series given up because there were too many.
     pub series_overflow: u64,
 }

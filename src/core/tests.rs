@@ -8,6 +8,10 @@ use crate::{
 };
 use std::sync::Arc;
 
+mod node_trouble;
+mod pod_words;
+mod starvation;
+
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 const POD: &str = "/kubepods/burstable/pod11111111-2222-3333-4444-555555555555";
 
@@ -65,6 +69,10 @@ impl Bench {
         }
     }
 
+    fn ticks(&mut self, from: u32, to: u32) {
+        (from..=to).for_each(|second| self.say(f64::from(second), Body::Tick));
+    }
+
     fn record(&mut self, second: f64, prio: u8, text: &str) {
         self.seq += 1;
         let micros = moment(second).boot.0;
@@ -118,6 +126,9 @@ impl Bench {
         self.core.snapshot().counters.oom_kills.iter().filter(|(known, ..)| *known == cause).map(|(.., count)| count).sum()
     }
 }
+
+mod contradictions;
+mod without_status;
 
 #[test]
 fn a_container_at_its_own_limit_is_told_at_once_and_counted_once() {
@@ -297,7 +308,10 @@ fn a_kill_that_only_the_counter_saw_is_told_so() {
 fn another_kubelets_pod_is_foreign() {
     let mut bench = Bench::new();
     let own = crate::model::PodUid::parse("99999999-2222-3333-4444-555555555555").expect("uid");
-    bench.say(1.0, Body::Pods(PodUpdate::Directory { namespace: "shop".into(), name: "web".into(), uid: own, containers: vec![] }));
+    bench.say(
+        1.0,
+        Body::Pods(PodUpdate::Directory { namespace: "shop".into(), name: "web".into(), uid: own, containers: vec![], followed: false }),
+    );
     bench.dump(3.0, &path("a"), &path("a"), "app", 17);
     bench.say(14.0, Body::Tick);
     bench.say(30.0, Body::Tick);

@@ -2,14 +2,15 @@
 
 use super::{Core, condition::Condition, oom_telling::subject_key};
 use crate::{
-    diagnosis::{oom::place_name, termination::Slot, waiting::WaitingCause},
-    findings::{Evidence, EvidenceSource, Topic},
-    model::{Attribution, BootTime, Confidence, Moment, PodUid, Scope},
+    diagnosis::{oom::place_name, start_failure::StartFailure, termination::Slot, waiting::WaitingCause},
+    findings::{Evidence, EvidenceSource, Subject, Topic},
+    model::{Attribution, BootTime, Cause, Confidence, Moment, PodUid, Scope},
     signal::{ContainerRecord, ContainerState, PodRecord},
 };
+use serde::{Deserialize, Serialize};
 
 /// What a container waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitNote {
     reason: String,
     attempts: u64,
@@ -35,7 +36,8 @@ impl Core {
             return;
         }
         let attempts = known.map_or(0, |known| known.attempts) + u64::from(cause.attempt || known.is_none());
-        let subject = crate::findings::Subject { container: Some(container.name.clone()), ..self.inventory.subject(Some(uid), None) };
+        let subject = Subject { container: Some(container.name.clone()), ..self.inventory.subject(Some(uid), None) };
+        let cause = self.with_class(cause, &subject, at);
         let topic = Topic(format!("{}|{}", cause.cause, subject_key(&subject)));
         self.waiting.insert(slot.clone(), WaitNote { reason: reason.to_owned(), attempts, topic: topic.clone() });
         let position = format!("wait:{}:{}:{attempts}", String::from(slot), cause.cause);
@@ -59,10 +61,19 @@ impl Core {
                 how_matched: "pod uid".into(),
             }],
             not_found: vec![],
-            actions: vec![cause.action().into()],
+            actions: vec![cause.action.into()],
             attribution: Attribution::Runtime,
         };
         self.tell_condition(condition, at);
+    }
+
+    /// A status may only say that the kubelet waits before the next try; its log has said why.
+    fn with_class(&self, cause: WaitingCause, subject: &Subject, at: Moment) -> WaitingCause {
+        let word = self.pod_words.about(cause.cause, subject, at).filter(|_| cause.cause == Cause::ImagePull && !cause.says_why);
+        match word.and_then(|word| word.class) {
+            Some(StartFailure { blame, what, action }) => WaitingCause { blame, what, action, ..cause },
+            None => cause,
+        }
     }
 
     fn waits_no_more(&mut self, slot: &Slot, container: &ContainerRecord, now: BootTime) {

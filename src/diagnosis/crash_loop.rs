@@ -31,6 +31,15 @@ impl Story {
         self.lives.push_back((at, cause, life));
     }
 
+    /// A death that was already added is described: its cause and its life are known now.
+    pub fn described(&mut self, cause: Cause, life: Life) {
+        let known = self.lives.iter_mut().rev().find(|(.., known)| known.attempt == life.attempt);
+        if let Some((_, was, known)) = known {
+            (*was, *known) = (cause, life);
+        }
+        self.same_cause = self.lives.iter().all(|(_, known, _)| *known == cause);
+    }
+
     /// Notes how long the kubelet now waits before the next start.
     pub fn backs_off(&mut self, seconds: u64) {
         self.back_off_seconds = Some(seconds);

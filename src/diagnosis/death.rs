@@ -3,7 +3,7 @@
 //! Flows in: the end as the pod's status tells it, and the witnesses that were joined to it. Flows
 //! out: a [`DeathExplanation`]. Reconciles: where kernel, kubelet and pod status disagree, it says so.
 
-use super::{exit::Exit, termination::Termination};
+use super::{exit::Exit, starvation::Starvation, termination::Termination};
 use crate::{
     findings::{Evidence, EvidenceSource},
     model::{Attribution, Blame, BootTime, Cause, Confidence, ContainerId, Moment, PodUid, Scope},
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 const ENDED_OF_KILL_SECONDS: u64 = 10;
 
 /// One end, with what identifies it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Death {
     /// The end.
     pub termination: Termination,
@@ -31,6 +31,9 @@ pub struct Death {
     pub ended: Moment,
     /// When the agent learnt of it.
     pub noticed: Moment,
+    /// Whether its log has been asked for by this run of the agent.
+    #[serde(skip)]
+    pub log_asked: bool,
 }
 
 /// A kill by the kernel in one container instance, remembered until the instance's end is explained.
@@ -46,10 +49,13 @@ pub struct KillNote {
     pub ends_container: Option<bool>,
     /// The topic of its finding.
     pub topic: crate::findings::Topic,
+    /// Whether the end that it brought is counted.
+    #[serde(default)]
+    pub accounted: bool,
 }
 
 /// A fault that the kernel logged about a process: a segfault or another trap.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultNote {
     /// When.
     pub at: Moment,
@@ -65,7 +71,7 @@ pub struct FaultNote {
 }
 
 /// The kubelet's decision to kill a container because of a probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeKill {
     /// When.
     pub at: Moment,
@@ -73,6 +79,52 @@ pub struct ProbeKill {
     pub startup: bool,
     /// What the kubelet said.
     pub said: String,
+}
+
+/// What the kubelet says about a container shortly before its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeathWord {
+    /// When.
+    pub at: Moment,
+    /// What it is about.
+    pub kind: DeathWordKind,
+    /// Its words.
+    pub said: String,
+}
+
+/// What such a word is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeathWordKind {
+    /// The container's definition changed: someone edited the pod, or a new kubelet computes another hash.
+    DefinitionChanged,
+    /// A hook of its life failed.
+    HookFailed,
+    /// Its sandbox was gone or had changed, so that all of the pod's containers start anew.
+    SandboxChanged,
+    /// It could not be killed at once.
+    KillFailed,
+}
+
+impl ProbeKill {
+    /// The kubelet's words.
+    pub fn evidence(&self) -> Evidence {
+        Evidence {
+            source: EvidenceSource::KubeletLog,
+            time: self.at.wall,
+            what: self.said.clone(),
+            supports: true,
+            how_matched: "pod uid and container".into(),
+        }
+    }
+
+    /// The cause that it is, and what happened, as a clause.
+    pub fn verdict(&self) -> (Cause, &'static str) {
+        if self.startup {
+            (Cause::StartupProbe, "was killed by the kubelet because its startup probe never succeeded")
+        } else {
+            (Cause::LivenessProbe, "was killed by the kubelet because its liveness probe failed")
+        }
+    }
 }
 
 /// The witnesses of one death.
@@ -84,8 +136,12 @@ pub struct Witnesses<'a> {
     pub fault: Option<&'a FaultNote>,
     /// The kubelet's probe decision.
     pub probe: Option<&'a ProbeKill>,
+    /// What else the kubelet said about it.
+    pub words: Vec<DeathWord>,
     /// What the program said last.
     pub last_words: Option<LastWords>,
+    /// What slowed it down.
+    pub starvation: Option<Starvation>,
     /// Why the kernel's log proves nothing about this time; `None` if it was readable and whole.
     pub log_doubt: Option<String>,
 }
@@ -111,6 +167,41 @@ pub struct DeathExplanation {
     pub actions: Vec<String>,
     /// How the decisive witness was joined.
     pub attribution: Attribution,
+}
+
+/// How well the witnesses of a crash agree on why it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Correlation {
+    /// A direct witness tells the cause: the kernel, the kubelet, the runtime, or the exit itself.
+    Explained,
+    /// The evidence leaves more than one reading.
+    Ambiguous,
+    /// Nobody tells who ended it, or no status describes the end.
+    Unexplained,
+}
+
+impl Correlation {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Explained, Self::Ambiguous, Self::Unexplained];
+
+    /// As a label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Explained => "explained",
+            Self::Ambiguous => "ambiguous",
+            Self::Unexplained => "unexplained",
+        }
+    }
+
+    /// What an explanation comes to.
+    pub fn of(told: &DeathExplanation) -> Self {
+        match (told.cause, told.confidence, told.blame) {
+            (Cause::Killed | Cause::Unknown, ..) => Self::Unexplained,
+            (_, Confidence::Possible, _) | (_, Confidence::Likely, Blame::Insufficient) => Self::Ambiguous,
+            _ => Self::Explained,
+        }
+    }
 }
 
 impl Death {
@@ -154,29 +245,60 @@ impl Death {
             actions: Vec::new(),
             attribution: Attribution::Runtime,
         };
+        self.weigh_words(witnesses, &mut told);
         self.weigh_probe(witnesses, &mut told);
+        self.weigh_starvation(witnesses, &mut told);
         self.weigh_fault(witnesses, &mut told);
         self.weigh_last_words(witnesses, &mut told);
         self.weigh_oom_claim(witnesses, &mut told);
-        told.actions = actions(told.cause);
+        told.actions.extend(actions(told.cause));
         told
+    }
+
+    /// The kubelet's own reasons to end a container explain only ends that came from outside.
+    fn weigh_words(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
+        let from_outside = matches!(self.termination.state.exit_code, 0 | 137 | 143) && self.exit.cause != Cause::Stopped;
+        for word in &witnesses.words {
+            let clause = match word.kind {
+                DeathWordKind::DefinitionChanged => Some((Cause::Stopped, "was restarted by the kubelet because its definition changed")),
+                DeathWordKind::HookFailed if word.said.contains("PostStart") => {
+                    Some((Cause::StartError, "was killed by the kubelet because its postStart hook failed"))
+                }
+                _ => None,
+            };
+            if let Some((cause, what)) = clause.filter(|_| from_outside) {
+                (told.cause, told.what, told.confidence, told.blame) = (cause, what.to_owned(), Confidence::Proven, Blame::Workload);
+            }
+            told.evidence.push(Evidence {
+                source: EvidenceSource::KubeletLog,
+                time: word.at.wall,
+                what: word.said.clone(),
+                supports: true,
+                how_matched: "pod uid and container".into(),
+            });
+        }
     }
 
     fn weigh_probe(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
         let Some(probe) = witnesses.probe else { return };
-        (told.cause, told.what) = if probe.startup {
-            (Cause::StartupProbe, "was killed by the kubelet because its startup probe never succeeded".to_owned())
-        } else {
-            (Cause::LivenessProbe, "was killed by the kubelet because its liveness probe failed".to_owned())
-        };
+        let (cause, what) = probe.verdict();
+        (told.cause, told.what) = (cause, what.to_owned());
         (told.confidence, told.blame) = (Confidence::Proven, Blame::Workload);
-        told.evidence.push(Evidence {
-            source: EvidenceSource::KubeletLog,
-            time: probe.at.wall,
-            what: probe.said.clone(),
-            supports: true,
-            how_matched: "pod uid and container".into(),
-        });
+        told.evidence.push(probe.evidence());
+    }
+
+    /// Slowness explains a probe that failed. Of a kill by nobody knows whom it is only told.
+    fn weigh_starvation(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
+        let Some(starved) = &witnesses.starvation else { return };
+        let by_probe = matches!(told.cause, Cause::LivenessProbe | Cause::StartupProbe);
+        if by_probe {
+            told.what = format!("{}; before, {}", told.what, starved.clause());
+            told.blame = starved.blame();
+            told.actions.extend(starved.actions());
+        }
+        if by_probe || told.cause == Cause::Killed {
+            told.evidence.extend(starved.evidence(self.ended.wall));
+        }
     }
 
     fn weigh_fault(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
@@ -262,7 +384,7 @@ fn said(state: &TerminatedState) -> String {
     }
 }
 
-fn actions(cause: Cause) -> Vec<String> {
+pub(super) fn actions(cause: Cause) -> Vec<String> {
     let action = match cause {
         Cause::AppError | Cause::AppPanic | Cause::Aborted => "Read the container's previous log: `kubectl logs --previous`.",
         Cause::Segfault | Cause::BusError => "Look for a recent change of the program or its libraries; a core dump tells where.",

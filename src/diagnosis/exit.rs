@@ -10,9 +10,10 @@ use crate::{
     signal::{ContainerKind, ContainerRecord, PodRecord, RestartPolicy, TerminatedState},
 };
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// The meaning of one end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// Why, as far as the status says.
     pub cause: Cause,

@@ -8,6 +8,13 @@
 //! the number of the *newest* instance; one terminated record at most is kept beside it. So
 //! duplicates, relists, gaps and restarts of the agent change nothing, and a gap longer than one
 //! life loses details but never the count.
+//!
+//! Where no status comes, because the API server is away, the pod's log directory speaks for it
+//! (`silent`): one number more is one end more, whoever says it first.
+
+mod silent;
+
+pub use silent::{Silence, SilentEnd};
 
 use crate::signal::{ContainerKind, ContainerRecord, ContainerState, PodRecord, TerminatedState};
 use jiff::Timestamp;
@@ -53,6 +60,7 @@ impl SlotList {
 
 /// What is accounted for of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Mark {
     /// The highest attempt whose end is accounted for; -1 before the first end.
     ended: i64,
@@ -61,10 +69,17 @@ pub struct Mark {
     /// The latest time that its statuses have named: tells a counter that was reset from a status
     /// that is merely late.
     latest: Option<Timestamp>,
+    /// Until the first status: what the log directory was when it was first looked at.
+    unseen: Option<silent::Unseen>,
+    /// Attempts whose end the log directory alone has told; a status may still describe them.
+    undescribed: Vec<u32>,
+    /// What the log directory says beyond the mark, until a status says it or it is told without one.
+    #[serde(skip)]
+    sighting: Option<silent::Sighting>,
 }
 
 /// One container instance's end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Termination {
     /// Which container.
     pub slot: Slot,
@@ -79,6 +94,8 @@ pub struct Termination {
     /// Ends just before this one that no record describes: the kubelet tells only the latest status,
     /// and the first restart follows at once.
     pub unobserved_before: u64,
+    /// Whether the log directory had told it: it is counted already, and is now described.
+    pub told_before: bool,
 }
 
 /// What one look at a pod brought.
@@ -86,20 +103,23 @@ pub struct Termination {
 pub struct Seen {
     /// Ends with their details, oldest first.
     pub terminations: Vec<Termination>,
-    /// Ends that the attempt number proves and no record describes.
-    pub unobserved: u64,
+    /// Ends that the attempt number proves and no record describes, by container.
+    pub unobserved: Vec<(Slot, u64)>,
     /// Containers whose attempt number went backwards.
     pub resets: u64,
 }
 
 impl Seen {
     /// Adds the ends that are described, of `new` ones in all.
-    fn add(&mut self, mut told: Vec<Termination>, new: u64) {
-        let unobserved = new.saturating_sub(u64::try_from(told.len()).unwrap_or(0));
-        if let Some(first) = told.first_mut() {
+    fn add(&mut self, slot: &Slot, mut told: Vec<Termination>, new: u64) {
+        let described = told.iter().filter(|termination| !termination.told_before).count();
+        let unobserved = new.saturating_sub(u64::try_from(described).unwrap_or(0));
+        if let Some(first) = told.iter_mut().find(|termination| !termination.told_before) {
             first.unobserved_before = unobserved;
         }
-        self.unobserved += unobserved;
+        if unobserved > 0 {
+            self.unobserved.push((slot.clone(), unobserved));
+        }
         self.terminations.extend(told);
     }
 }
@@ -143,20 +163,25 @@ impl Terminations {
         let slot = Slot::of(pod, container);
         let records = records(container, restart_count);
         let highest = highest_ended(restart_count, &records);
+        self.adopt(&slot);
         let Some(mark) = self.marks.get_mut(&slot) else {
             self.first_look(slot, container, new_pod, highest, records, seen);
             return;
         };
-        if is_late(mark, container) {
+        if let Some(unseen) = mark.unseen.take() {
+            mark.first_status(&slot, container, records, unseen, new_pod, seen);
+        } else if is_late(mark, container) {
             return;
+        } else {
+            if is_reset(mark, container, restart_count) {
+                seen.resets += 1;
+                *mark = Mark { ended: i64::from(restart_count) - 1, latest: mark.latest, ..Mark::default() };
+            }
+            let new = u64::try_from(highest - mark.ended).unwrap_or(0);
+            seen.add(&slot, tell(&slot, container.kind, records, |attempt| mark.standing(attempt), false), new);
         }
-        if is_reset(mark, container, restart_count) {
-            seen.resets += 1;
-            mark.ended = i64::from(restart_count) - 1;
-        }
-        let new = u64::try_from(highest - mark.ended).unwrap_or(0);
-        seen.add(tell(&slot, container.kind, records, mark.ended, false), new);
         mark.ended = mark.ended.max(highest);
+        mark.settle(highest);
         mark.note(container);
     }
 
@@ -169,22 +194,47 @@ impl Terminations {
         records: Vec<(i64, TerminatedState)>,
         seen: &mut Seen,
     ) {
-        if self.marks.len() >= MAX_SLOTS {
-            self.marks.pop_first();
-        }
+        self.make_room();
         if new_pod {
-            seen.add(tell(&slot, container.kind, records, -1, false), u64::try_from(highest + 1).unwrap_or(0));
+            let told = tell(&slot, container.kind, records, |_| Standing::New, false);
+            seen.add(&slot, told, u64::try_from(highest + 1).unwrap_or(0));
         } else if is_down(container) {
             // A container that is down right now wants an explanation, though its end is not news.
-            seen.terminations.extend(tell(&slot, container.kind, records, highest - 1, true));
+            let newest = |attempt| if attempt == highest { Standing::New } else { Standing::Told };
+            seen.terminations.extend(tell(&slot, container.kind, records, newest, true));
         }
         let mut mark = Mark { ended: highest, ..Mark::default() };
         mark.note(container);
         self.marks.insert(slot, mark);
     }
+
+    fn make_room(&mut self) {
+        if self.marks.len() >= MAX_SLOTS {
+            self.marks.pop_first();
+        }
+    }
+}
+
+/// How an attempt's end stands to what is accounted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is not accounted for.
+    New,
+    /// The log directory has told it.
+    Undescribed,
+    /// It was told with its details.
+    Told,
 }
 
 impl Mark {
+    fn standing(&self, attempt: i64) -> Standing {
+        if attempt > self.ended {
+            return Standing::New;
+        }
+        let undescribed = self.undescribed.iter().any(|known| i64::from(*known) == attempt);
+        if undescribed { Standing::Undescribed } else { Standing::Told }
+    }
+
     fn note(&mut self, container: &ContainerRecord) {
         let latest = latest(container);
         if container.container_id.is_some() && latest >= self.latest {
@@ -228,19 +278,33 @@ fn highest_ended(restart_count: u32, records: &[(i64, TerminatedState)]) -> i64 
     told.max(i64::from(restart_count) - 1)
 }
 
-fn tell(slot: &Slot, kind: ContainerKind, records: Vec<(i64, TerminatedState)>, after: i64, earlier: bool) -> Vec<Termination> {
-    let new = records.into_iter().filter(|(attempt, _)| *attempt > after);
-    new.filter_map(|(attempt, state)| {
-        Some(Termination { slot: slot.clone(), kind, attempt: u32::try_from(attempt).ok()?, state, earlier, unobserved_before: 0 })
-    })
-    .collect()
+fn tell(
+    slot: &Slot,
+    kind: ContainerKind,
+    records: Vec<(i64, TerminatedState)>,
+    standing: impl Fn(i64) -> Standing,
+    earlier: bool,
+) -> Vec<Termination> {
+    let untold = records
+        .into_iter()
+        .map(|(attempt, state)| (attempt, state, standing(attempt)))
+        .filter(|(.., standing)| *standing != Standing::Told);
+    untold
+        .filter_map(|(attempt, state, standing)| {
+            let attempt = u32::try_from(attempt).ok()?;
+            let told_before = standing == Standing::Undescribed;
+            Some(Termination { slot: slot.clone(), kind, attempt, state, earlier, unobserved_before: 0, told_before })
+        })
+        .collect()
 }
 
 /// The runtime and the log directory were wiped: the kubelet begins to count anew with another instance.
 fn is_reset(mark: &Mark, container: &ContainerRecord, restart_count: u32) -> bool {
     let other = container.container_id.is_some() && container.container_id != mark.id;
     let later = latest(container).is_some_and(|latest| mark.latest.is_none_or(|known| latest > known));
-    other && later && i64::from(restart_count) < mark.ended
+    // What the log directory told last is ahead of every status that is still on its way.
+    let caught_up = mark.undescribed.is_empty();
+    other && later && caught_up && i64::from(restart_count) < mark.ended
 }
 
 /// A status of an instance before the newest one, which arrived after it.
@@ -296,164 +360,4 @@ impl TryFrom<String> for Slot {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn time(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).expect("time")
-    }
-
-    fn ended(attempt: u32) -> TerminatedState {
-        TerminatedState {
-            exit_code: 1,
-            container_id: Some(format!("id{attempt}")),
-            finished: Some(time(i64::from(attempt) * 10 + 5)),
-            ..TerminatedState::default()
-        }
-    }
-
-    fn pod(container: ContainerRecord, created: i64) -> PodRecord {
-        PodRecord { uid: "uid".into(), created: Some(time(created)), containers: vec![container], ..PodRecord::default() }
-    }
-
-    fn running(attempt: u32) -> ContainerRecord {
-        ContainerRecord {
-            name: "app".into(),
-            restart_count: Some(attempt),
-            container_id: Some(format!("id{attempt}")),
-            state: Some(ContainerState::Running { started: Some(time(i64::from(attempt) * 10)) }),
-            last: attempt.checked_sub(1).map(ended),
-            ..ContainerRecord::default()
-        }
-    }
-
-    fn backing_off(attempt: u32) -> ContainerRecord {
-        let waiting = crate::signal::WaitingState { reason: Some("CrashLoopBackOff".into()), message: None };
-        ContainerRecord { state: Some(ContainerState::Waiting(waiting)), last: Some(ended(attempt)), ..running(attempt) }
-    }
-
-    fn terminated(attempt: u32) -> ContainerRecord {
-        ContainerRecord { state: Some(ContainerState::Terminated(ended(attempt))), ..running(attempt) }
-    }
-
-    fn attempts(seen: &Seen) -> Vec<u32> {
-        seen.terminations.iter().map(|termination| termination.attempt).collect()
-    }
-
-    #[test]
-    fn one_crash_is_told_once_however_it_is_shown() {
-        let mut terminations = Terminations::default();
-        let mut look = |container| terminations.look(&pod(container, 10), Some(time(0)));
-        assert_eq!(look(running(0)), Seen::default());
-        assert_eq!(attempts(&look(terminated(0))), [0]);
-        assert_eq!(look(backing_off(0)), Seen::default());
-        assert_eq!(look(running(1)), Seen::default());
-        assert_eq!(attempts(&look(backing_off(1))), [1]);
-        assert_eq!(look(running(2)), Seen::default());
-    }
-
-    #[test]
-    fn a_gap_loses_details_but_no_count() {
-        let mut terminations = Terminations::default();
-        terminations.look(&pod(running(0), 10), Some(time(0)));
-        let seen = terminations.look(&pod(backing_off(5), 10), Some(time(0)));
-        assert_eq!((attempts(&seen), seen.unobserved), (vec![5], 5));
-    }
-
-    #[test]
-    fn a_pod_older_than_the_watch_is_followed_from_now_on() {
-        let mut terminations = Terminations::default();
-        assert_eq!(terminations.look(&pod(running(12), -100), Some(time(0))), Seen::default());
-        let seen = terminations.look(&pod(backing_off(12), -100), Some(time(0)));
-        assert_eq!((attempts(&seen), seen.unobserved), (vec![12], 0));
-    }
-
-    #[test]
-    fn a_container_that_is_down_at_first_sight_is_explained_and_not_counted() {
-        let mut terminations = Terminations::default();
-        let seen = terminations.look(&pod(backing_off(7), -100), None);
-        assert_eq!((attempts(&seen), seen.terminations[0].earlier, seen.unobserved), (vec![7], true, 0));
-    }
-
-    #[test]
-    fn a_new_mirror_of_a_static_pod_repeats_nothing() {
-        let mut terminations = Terminations::default();
-        let mirror = |uid: &str, container| PodRecord { uid: uid.into(), static_hash: Some("hash".into()), ..pod(container, 10) };
-        terminations.look(&mirror("first", backing_off(3)), Some(time(0)));
-        assert_eq!(terminations.look(&mirror("second", backing_off(3)), Some(time(0))), Seen::default());
-    }
-
-    #[test]
-    fn a_counter_that_goes_backwards_is_a_new_beginning() {
-        let mut terminations = Terminations::default();
-        terminations.look(&pod(running(9), -100), Some(time(0)));
-        let state = Some(ContainerState::Running { started: Some(time(500)) });
-        let wiped = ContainerRecord { container_id: Some("other".into()), last: None, state, ..running(0) };
-        let seen = terminations.look(&pod(wiped, -100), Some(time(0)));
-        assert_eq!((seen.resets, seen.unobserved, seen.terminations.len()), (1, 0, 0));
-        let stale = terminations.look(&pod(running(3), -100), Some(time(0)));
-        assert_eq!(stale, Seen::default(), "a late status of the old counting");
-    }
-
-    #[test]
-    fn marks_survive_being_stored() {
-        let mut terminations = Terminations::default();
-        terminations.look(&pod(backing_off(3), 10), Some(time(0)));
-        let stored = serde_json::to_string(&terminations).expect("json");
-        assert_eq!(serde_json::from_str::<Terminations>(&stored).expect("json"), terminations);
-    }
-
-    /// What a kubelet shows over some lives of a container, in order.
-    fn shown(lives: u32) -> Vec<ContainerRecord> {
-        (0..lives).flat_map(|attempt| [running(attempt), terminated(attempt), backing_off(attempt)]).collect()
-    }
-
-    proptest! {
-        /// Whatever of the kubelet's statuses arrives, however often, with restarts of the agent in
-        /// between: told and unobserved ends add up to the ends that the last status proves, and no
-        /// attempt is told twice.
-        #[test]
-        fn no_end_is_missed_or_told_twice(
-            lives in 1u32..12,
-            picks in prop::collection::vec((any::<bool>(), 1usize..3, any::<bool>()), 36),
-        ) {
-            let mut terminations = Terminations::default();
-            let (mut told, mut unobserved, mut highest) = (Vec::new(), 0, -1i64);
-            for (container, (arrives, times, restart)) in shown(lives).into_iter().zip(picks) {
-                if !arrives { continue }
-                for _ in 0..times {
-                    let seen = terminations.look(&pod(container.clone(), 10), Some(time(0)));
-                    told.extend(attempts(&seen));
-                    unobserved += seen.unobserved;
-                }
-                let count = container.restart_count.expect("set");
-                highest = highest.max(highest_ended(count, &records(&container, count)));
-                if restart {
-                    let stored = serde_json::to_string(&terminations).expect("json");
-                    terminations = serde_json::from_str(&stored).expect("json");
-                }
-            }
-            let mut unique = told.clone();
-            unique.sort_unstable();
-            unique.dedup();
-            prop_assert_eq!(unique.len(), told.len());
-            prop_assert_eq!(i64::try_from(told.len()).expect("small") + i64::try_from(unobserved).expect("small"), highest + 1);
-        }
-
-        /// Late and reordered statuses never tell an end again.
-        #[test]
-        fn reordering_tells_nothing_twice(order in prop::collection::vec(0usize..30, 1..60)) {
-            let statuses = shown(10);
-            let mut terminations = Terminations::default();
-            let mut told = Vec::new();
-            for index in order {
-                told.extend(attempts(&terminations.look(&pod(statuses[index].clone(), 10), Some(time(0)))));
-            }
-            let mut unique = told.clone();
-            unique.sort_unstable();
-            unique.dedup();
-            prop_assert_eq!(unique.len(), told.len());
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,11 @@
 //! Flows in: a waiting reason and its message (pkg/kubelet/images/types.go, pkg/kubelet/kuberuntime).
 //! Flows out: a [`WaitingCause`].
 
-use crate::model::{Blame, Cause};
+use super::start_failure::{StartFailure, pull};
+use crate::{
+    model::{Blame, Cause},
+    parse::kubelet::PullFailure,
+};
 
 /// Why a container waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,68 +18,54 @@ pub struct WaitingCause {
     pub blame: Blame,
     /// What goes wrong, as a clause.
     pub what: &'static str,
+    /// What to do.
+    pub action: &'static str,
+    /// Whether the message says why, not only that it fails.
+    pub says_why: bool,
     /// Whether this word is the failed attempt itself, not the wait for the next one.
     pub attempt: bool,
 }
 
+const CREATE_WHAT_IS_MISSING: &str = "Create what is missing, or correct its name in the pod.";
+const READ_THE_MESSAGE: &str = "Read the message: the runtime names the reason.";
+
 impl WaitingCause {
     /// Reads a waiting state; `None` for one that is normal or that the container's last end explains.
     pub fn of(reason: &str, message: &str) -> Option<Self> {
+        let of = |cause, blame, what, action| Some(Self { cause, blame, what, action, says_why: true, attempt: true });
         match reason {
             "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" | "SignatureValidationFailed" => {
-                let (blame, what) = pull(message);
-                Some(Self { cause: Cause::ImagePull, blame, what, attempt: reason != "ImagePullBackOff" })
+                let class = PullFailure::of(message);
+                let StartFailure { blame, what, action } = pull(class);
+                let says_why = class != PullFailure::Other;
+                Some(Self { cause: Cause::ImagePull, blame, what, action, says_why, attempt: reason != "ImagePullBackOff" })
             }
-            "ErrImageNeverPull" => {
-                let what = "its image is not on the node and may not be pulled (imagePullPolicy: Never)";
-                Some(Self { cause: Cause::ImagePull, blame: Blame::Insufficient, what, attempt: true })
-            }
+            "ErrImageNeverPull" => of(
+                Cause::ImagePull,
+                Blame::Insufficient,
+                "its image is not on the node and may not be pulled (imagePullPolicy: Never)",
+                "Load the image onto this node, or allow pulling it.",
+            ),
             "InvalidImageName" => {
-                Some(Self { cause: Cause::ImagePull, blame: Blame::Workload, what: "its image's name is not valid", attempt: true })
+                of(Cause::ImagePull, Blame::Workload, "its image's name is not valid", "Correct the image's name in the pod.")
             }
-            "ImageInspectError" => {
-                Some(Self { cause: Cause::ImagePull, blame: Blame::Node, what: "the runtime cannot read its image", attempt: true })
-            }
-            "CreateContainerConfigError" => {
-                Some(Self { cause: Cause::ConfigError, blame: Blame::Workload, what: "it cannot be configured", attempt: true })
-            }
-            "CreateContainerError" => {
-                Some(Self { cause: Cause::StartError, blame: Blame::Insufficient, what: "the runtime cannot create it", attempt: true })
-            }
+            "ImageInspectError" => of(
+                Cause::ImagePull,
+                Blame::Node,
+                "the runtime cannot read its image",
+                "Remove the image from this node and let it be pulled anew.",
+            ),
+            "CreateContainerConfigError" => of(Cause::ConfigError, Blame::Workload, "it cannot be configured", CREATE_WHAT_IS_MISSING),
+            "CreateContainerError" => of(Cause::StartError, Blame::Insufficient, "the runtime cannot create it", READ_THE_MESSAGE),
+            "PostStartHookError" => of(
+                Cause::StartError,
+                Blame::Workload,
+                "its postStart hook fails, for which the kubelet kills it",
+                "Run the hook's command in the container by hand; its output is in the pod's events only.",
+            ),
             _ => None,
         }
     }
-
-    /// What to do.
-    pub fn action(self) -> &'static str {
-        match self.cause {
-            Cause::ImagePull => "Check the image's name, the registry and the pull secret, from this node.",
-            Cause::ConfigError => "Create what is missing, or correct its name in the pod.",
-            _ => "Read the message: the runtime names the reason.",
-        }
-    }
-}
-
-/// Classes of pull failures, by what registries and runtimes answer.
-fn pull(message: &str) -> (Blame, &'static str) {
-    const CLASSES: &[(&str, Blame, &str)] = &[
-        ("no space left", Blame::Node, "there is no space left for its image"),
-        ("x509", Blame::Node, "the registry's certificate is not trusted"),
-        ("no such host", Blame::Node, "the registry's name cannot be resolved"),
-        ("server misbehaving", Blame::Node, "the registry's name cannot be resolved"),
-        ("connection refused", Blame::Insufficient, "the registry refuses the connection"),
-        ("toomanyrequests", Blame::Insufficient, "the registry limits the rate of pulls"),
-        ("429", Blame::Insufficient, "the registry limits the rate of pulls"),
-        ("i/o timeout", Blame::Insufficient, "the registry does not answer"),
-        ("deadline exceeded", Blame::Insufficient, "the registry does not answer"),
-        ("TLS handshake timeout", Blame::Insufficient, "the registry does not answer"),
-        ("no match for platform", Blame::Workload, "its image is not built for this node's architecture"),
-        ("unauthorized", Blame::Workload, "the registry demands other credentials"),
-        ("denied", Blame::Workload, "the registry demands other credentials, or the image does not exist"),
-        ("not found", Blame::Workload, "its image does not exist in the registry"),
-    ];
-    let class = CLASSES.iter().find(|(needle, ..)| message.contains(needle));
-    class.map_or((Blame::Insufficient, "its image cannot be pulled"), |(_, blame, what)| (*blame, *what))
 }
 
 #[cfg(test)]

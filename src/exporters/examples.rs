@@ -8,7 +8,7 @@ use crate::{
     findings::{CrashLoop, Evidence, EvidenceSource, Finding, FindingId, FindingState, Life, Memory, Subject},
     model::{
         Attribution, Blame, BootId, BootTime, Bytes, Cause, Confidence, ContainerId, EvictionSignal, FilesystemRole, Limit, Moment, PodUid,
-        Scope,
+        Resource, Scope,
     },
     signal::{CgroupVersion, CpuThrottling, MemorySplit, NodeFacts, PidsUse, Pressure, SourceName, SourceState},
 };
@@ -250,6 +250,10 @@ pub(super) fn snapshot() -> Snapshot {
             kills_only_log: 1,
             ..Counters::default()
         },
+        pressure: vec![
+            (Resource::Cpu, Pressure { some_avg10: 3.0, some_total_us: 81_500_000, full_total_us: Some(0) }),
+            (Resource::Memory, Pressure { some_avg10: 0.0, some_total_us: 2_250_000, full_total_us: None }),
+        ],
         containers: vec![container("cart-6c8f7b9d5-x2x7p", "api"), container("mail-0", "worker")],
         workloads: vec![WorkloadFigures {
             namespace: "shop".into(),
@@ -261,6 +265,14 @@ pub(super) fn snapshot() -> Snapshot {
         }],
         room: room(),
         unexplained_oom_kills: Some(0),
+        kubelet_version: Some("v1.36.3".into()),
+        kubelet_verbosity: Some(2),
+        recent_kills: vec![crate::core::RecentKill {
+            namespace: "shop".into(),
+            pod: "web-7d4b9".into(),
+            container: "app".into(),
+            at: at.wall,
+        }],
         fill: vec![Fill { store: "findings", used: 3, capacity: 512 }],
     }
 }

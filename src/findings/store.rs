@@ -1,7 +1,7 @@
 //! The life of findings: they open, count, are amended, resolve, come back, and expire.
 
 use super::{Finding, FindingId, FindingState};
-use crate::model::BootTime;
+use crate::model::{BootTime, Moment};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -118,6 +118,14 @@ impl FindingStore {
         entry.finding.count = entry.finding.count.saturating_sub(1);
         if entry.seen.is_empty() {
             self.entries.remove(topic);
+        }
+    }
+
+    /// A condition that was told goes on: it is not quiet, however long nothing new is said of it.
+    pub fn still_holds(&mut self, topic: &Topic, at: Moment) {
+        if let Some(entry) = self.entries.get_mut(topic).filter(|entry| entry.resolved.is_none()) {
+            entry.last = entry.last.max(at.boot);
+            entry.finding.last_seen = entry.finding.last_seen.max(at.wall);
         }
     }
 

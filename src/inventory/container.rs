@@ -1,9 +1,13 @@
 //! One container instance: one life of a container, as its cgroup and its processes show it.
 
-use super::MemoryHistory;
+use super::{
+    MemoryHistory,
+    pressure::{Throttled, throttled},
+    recent::Recent,
+};
 use crate::{
     model::{BootTime, Bytes, CgroupPlace, ContainerId, Pid, PodUid, ProcessKey},
-    signal::{CgroupSample, ProcessSample, ProcessesSample},
+    signal::{CgroupSample, CpuThrottling, ProcessSample, ProcessesSample},
 };
 
 /// Processes remembered for each container. The kernel kills the largest, so the largest are kept.
@@ -24,6 +28,8 @@ pub struct ContainerInstance {
     pub sampled: BootTime,
     /// How its memory charge moved.
     pub history: MemoryHistory,
+    /// How its CPU limit held it back; nothing where it has none.
+    cpu: Recent<CpuThrottling>,
     /// Its processes at the latest reading.
     pub processes: Vec<ProcessSample>,
     /// When they were read; `None` before the first reading.
@@ -55,6 +61,7 @@ impl ContainerInstance {
             sample: None,
             sampled: at,
             history: MemoryHistory::default(),
+            cpu: Recent::default(),
             processes: Vec::new(),
             processes_read: None,
             init: None,
@@ -66,6 +73,9 @@ impl ContainerInstance {
     pub fn sampled(&mut self, at: BootTime, sample: &CgroupSample) {
         if let Some(usage) = sample.usage {
             self.history.add(at, usage);
+        }
+        if let Some(cpu) = sample.cpu {
+            self.cpu.add(at, cpu);
         }
         self.sampled = at;
         self.cgroup.get_or_insert_with(|| sample.path.clone());
@@ -84,6 +94,11 @@ impl ContainerInstance {
         if let Some(first) = first_process(&read.processes) {
             self.init = Some(first);
         }
+    }
+
+    /// How its CPU limit held it back in about the `seconds` before `until`; `None` where that is not known.
+    pub fn throttled(&self, until: BootTime, seconds: u64) -> Option<Throttled> {
+        throttled(&self.cpu, until, seconds)
     }
 
     /// The process with this pid at the latest reading.
@@ -126,6 +141,8 @@ pub(super) fn complete(known: &mut CgroupSample, newer: &CgroupSample) {
     take!(counters.failcnt);
     take!(group_kill);
     take!(memory_pressure);
+    take!(io_pressure);
+    take!(cpu_pressure);
     take!(cpu);
     take!(pids);
 }

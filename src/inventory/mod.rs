@@ -8,17 +8,20 @@
 mod container;
 mod memory_history;
 mod pod;
+mod pressure;
+mod recent;
 mod workload;
 
 pub use container::{ContainerInstance, KnownProcess};
 pub use memory_history::{Growth, MemoryHistory};
 pub use pod::{Pod, PodContainer};
+pub use pressure::{PressureHistory, Stalled, Throttled};
 pub use workload::Workload;
 
 use crate::{
     findings::Subject,
-    model::{BootTime, Bytes, CgroupPlace, ContainerId, Pid, PodUid},
-    signal::{CgroupSample, NodeFacts, PodRecord, ProcessesSample},
+    model::{BootTime, Bytes, CgroupPlace, ContainerId, Pid, PodUid, Resource},
+    signal::{CgroupSample, NodeFacts, NodeSample, PodRecord, ProcessesSample},
 };
 use std::collections::HashMap;
 
@@ -45,6 +48,7 @@ pub struct Inventory {
     node: String,
     page_size: u64,
     memory_total: Option<Bytes>,
+    pressure: PressureHistory,
     pods: HashMap<PodUid, Pod>,
     containers: HashMap<ContainerId, ContainerInstance>,
     names: HashMap<ContainerId, ContainerName>,
@@ -88,12 +92,29 @@ impl Inventory {
         self.memory_total
     }
 
+    /// Takes in figures of the whole node.
+    pub fn node_sampled(&mut self, at: BootTime, sample: &NodeSample) {
+        self.pressure.add(at, Resource::Cpu, sample.cpu_pressure);
+        self.pressure.add(at, Resource::Io, sample.io_pressure);
+        self.pressure.add(at, Resource::Memory, sample.memory_pressure);
+    }
+
+    /// How long tasks of the whole node waited lately.
+    pub fn node_pressure(&self) -> &PressureHistory {
+        &self.pressure
+    }
+
+    /// How long tasks of a pod waited lately: nothing on v1, where the kernel does not account it.
+    pub fn pod_pressure(&self, uid: &PodUid) -> Option<&PressureHistory> {
+        self.pods.get(uid).map(|pod| &pod.pressure)
+    }
+
     /// Takes in figures of a cgroup.
     pub fn sampled(&mut self, at: BootTime, place: &CgroupPlace, sample: &CgroupSample) {
         if let Some((id, pod)) = container::own_cgroup(place) {
             self.container_entry(id, pod, at).sampled(at, sample);
         } else if let CgroupPlace::Pod { pod } = place {
-            self.pod_entry(pod).sampled(sample);
+            self.pod_entry(pod).sampled(at, sample);
         } else if let CgroupPlace::Class(_) = place {
             self.classes.insert(sample.path.clone(), sample.clone());
         }
@@ -256,14 +277,16 @@ impl Inventory {
         let pod_uid = pod.or(named.map(|named| &named.pod));
         let known = pod_uid.and_then(|uid| self.pods.get(uid));
         let only = known.filter(|pod| pod.containers.len() == 1).and_then(|pod| pod.containers.keys().next());
+        let workload =
+            known.and_then(|pod| pod.workload.clone().or_else(|| Workload::of_static(&pod.uid, pod.name.as_deref()?, &self.node)));
         let name = named.map(|named| named.name.clone()).or_else(|| container.and(only).cloned());
         Subject {
             namespace: known.and_then(|pod| pod.namespace.clone()),
             pod: known.and_then(|pod| pod.name.clone()),
             pod_uid: pod_uid.cloned(),
             container_id: container.cloned(),
-            workload_kind: known.and_then(|pod| pod.workload.as_ref()).map(|workload| workload.kind.clone()),
-            workload: known.and_then(|pod| pod.workload.as_ref()).map(|workload| workload.name.clone()),
+            workload_kind: workload.as_ref().map(|workload| workload.kind.clone()),
+            workload: workload.map(|workload| workload.name),
             attempt: named.and_then(|named| named.attempt),
             container: name,
         }

@@ -1,8 +1,8 @@
 //! One pod of this node, as far as its sources have told.
 
-use super::{Workload, container::complete};
+use super::{PressureHistory, Workload, container::complete};
 use crate::{
-    model::{BootTime, Bytes, ContainerId, PodUid},
+    model::{BootTime, Bytes, ContainerId, PodUid, Resource},
     signal::{CgroupSample, ContainerKind, PodRecord},
 };
 use std::collections::BTreeMap;
@@ -28,6 +28,8 @@ pub struct Pod {
     pub cgroup: Option<String>,
     /// The latest figures of its cgroup.
     pub sample: Option<Box<CgroupSample>>,
+    /// How long its tasks waited lately.
+    pub pressure: PressureHistory,
     /// Whether the API server or the kubelet's log directory has named it: it is this node's own.
     pub named: bool,
     /// When it ended.
@@ -62,6 +64,7 @@ impl Pod {
             memory_limit: None,
             cgroup: None,
             sample: None,
+            pressure: PressureHistory::default(),
             named: false,
             gone: None,
         }
@@ -91,8 +94,11 @@ impl Pod {
     }
 
     /// Takes in figures of the pod's cgroup.
-    pub fn sampled(&mut self, sample: &CgroupSample) {
+    pub fn sampled(&mut self, at: BootTime, sample: &CgroupSample) {
         self.gone = None;
+        self.pressure.add(at, Resource::Cpu, sample.cpu_pressure);
+        self.pressure.add(at, Resource::Io, sample.io_pressure);
+        self.pressure.add(at, Resource::Memory, sample.memory_pressure);
         self.cgroup.get_or_insert_with(|| sample.path.clone());
         match &mut self.sample {
             Some(known) => complete(known, sample),

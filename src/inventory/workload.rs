@@ -1,6 +1,9 @@
 //! Which workload a pod belongs to, told without asking the API server.
 
-use crate::signal::{Owner, PodRecord};
+use crate::{
+    model::PodUid,
+    signal::{Owner, PodRecord},
+};
 use serde::{Deserialize, Serialize};
 
 /// The thing that people deploy and name: a Deployment rather than its ReplicaSet.
@@ -20,13 +23,23 @@ impl Workload {
     /// The workload of a pod of the node `node`.
     pub fn of(pod: &PodRecord, node: &str) -> Self {
         if pod.static_hash.is_some() {
-            let name = pod.name.strip_suffix(node).and_then(|name| name.strip_suffix('-')).unwrap_or(&pod.name);
-            return Self { kind: "StaticPod".into(), name: name.into() };
+            return Self::of_manifest(&pod.name, node);
         }
         match &pod.owner {
             None => Self { kind: "Pod".into(), name: pod.name.clone() },
             Some(owner) => Self::of_owner(owner, pod.template_hash.as_deref()),
         }
+    }
+
+    /// The workload of a pod that only its uid and name tell of: a static pod's uid is a hash.
+    pub fn of_static(uid: &PodUid, pod: &str, node: &str) -> Option<Self> {
+        uid.is_static().then(|| Self::of_manifest(pod, node))
+    }
+
+    /// The kubelet appends the node's name to that of the manifest.
+    fn of_manifest(pod: &str, node: &str) -> Self {
+        let name = pod.strip_suffix(node).and_then(|name| name.strip_suffix('-')).unwrap_or(pod);
+        Self { kind: "StaticPod".into(), name: name.into() }
     }
 
     fn of_owner(owner: &Owner, template_hash: Option<&str>) -> Self {

@@ -11,6 +11,7 @@ mod eviction;
 mod identity;
 mod moment;
 pub mod quantity;
+mod resource;
 
 pub use amount::{Bytes, Limit};
 pub use cause::{Attribution, Blame, Cause, Confidence, Scope};
@@ -18,3 +19,4 @@ pub use cgroup_place::{CgroupPlace, QosClass};
 pub use eviction::{EvictionSignal, FilesystemRole};
 pub use identity::{ContainerId, Pid, PodUid, ProcessKey, ServiceName};
 pub use moment::{BootId, BootTime, Moment};
+pub use resource::Resource;

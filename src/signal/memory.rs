@@ -27,6 +27,10 @@ pub struct CgroupSample {
     pub group_kill: Option<bool>,
     /// `memory.pressure` (v2 only).
     pub memory_pressure: Option<Pressure>,
+    /// `io.pressure` (v2 only, of pods only).
+    pub io_pressure: Option<Pressure>,
+    /// `cpu.pressure` (v2 only, of pods only).
+    pub cpu_pressure: Option<Pressure>,
     /// `cpu.stat`.
     pub cpu: Option<CpuThrottling>,
     /// `pids.current` and `pids.max`.
@@ -94,7 +98,7 @@ pub struct CpuThrottling {
     pub periods: u64,
     /// Periods in which the cgroup was throttled.
     pub throttled_periods: u64,
-    /// Time it was throttled, in microseconds.
+    /// Time it was throttled, in microseconds, summed over the CPUs: it can be more than has passed.
     pub throttled_us: u64,
 }
 

@@ -29,6 +29,9 @@ pub enum PodUpdate {
         uid: PodUid,
         /// Its containers and the highest attempt whose log exists.
         containers: Vec<(String, u32)>,
+        /// Whether the directory was being followed before: what is new in it began since the last look.
+        #[serde(default)]
+        followed: bool,
     },
 }
 

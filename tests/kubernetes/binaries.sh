@@ -1,6 +1,6 @@
 #!/bin/bash
-# binaries.sh [packages|kubernetes|containerd|helm]...: fills the cache with what a run needs.
-# Without arguments: all but helm. Nothing is done for what is there already.
+# binaries.sh [packages|kubernetes|containerd|helm|prometheus]...: fills the cache with what a run needs.
+# Without arguments: all but helm and prometheus. Nothing is done for what is there already.
 . "$(dirname "$0")/env.sh"
 . "$HERE/cache.sh"
 
@@ -56,6 +56,17 @@ build_containerd() {
   done
 }
 
+# Debian's Prometheus is built without discovery through Kubernetes; this one has no other. Its module replaces one of its
+# own requirements, which only a main module may: so it is built from a copy of its sources.
+build_prometheus() {
+  local sources
+  sources=$(go mod download -json "github.com/prometheus/prometheus@v0.${PROMETHEUS_VERSION/./}" | sed -n 's/.*"Dir": "\(.*\)",/\1/p')
+  cp -r "$sources" src
+  chmod -R u+w src
+  (cd src && GOWORK=off GOFLAGS=-mod=mod go build -trimpath -ldflags "-s -w" -tags remove_all_sd,enable_kubernetes_sd -o .. ./cmd/prometheus)
+  rm -rf src
+}
+
 build_helm() { GOBIN=$PWD go install -trimpath -ldflags "-s -w" "helm.sh/helm/v4/cmd/helm@v$HELM_VERSION"; }
 
 [ $# -gt 0 ] || set -- packages containerd kubernetes
@@ -65,6 +76,7 @@ for target; do
     kubernetes) entry "$KUBERNETES" build_kubernetes ;;
     containerd) entry "$CONTAINERD" build_containerd ;;
     helm) entry "$HELM" build_helm ;;
+    prometheus) entry "$PROMETHEUS" build_prometheus ;;
     *) die "unknown target $target" ;;
   esac
 done

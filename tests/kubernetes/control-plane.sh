@@ -26,12 +26,7 @@ done
 run() { local name=$1; shift; start "$name" control "$WORK/log/$name" nsenter --target "$(cat pid/host1)" --net "$name" "$@"; }
 run etcd --data-dir etcd --unsafe-no-fsync --listen-client-urls http://127.0.0.1:2379 \
   --advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380
-run kube-apiserver --etcd-servers=http://127.0.0.1:2379 --bind-address=0.0.0.0 --advertise-address=$BRIDGE_NET.1 \
-  --cert-dir=cert --service-account-key-file=cert/sa.pub --service-account-signing-key-file=cert/sa.key \
-  --service-account-issuer=https://kubernetes.default.svc --token-auth-file=tokens.csv \
-  --authorization-mode=Node,RBAC --service-cluster-ip-range=10.0.0.0/24 --allow-privileged \
-  --kubelet-preferred-address-types=InternalIP
-eventually 60 "$HERE/k" get --raw /readyz
+"$HERE/api-server.sh"
 # The API server makes its own certificate at start; pods are given it as the authority to trust.
 run kube-controller-manager --kubeconfig=controller-manager.kubeconfig --use-service-account-credentials \
   --service-account-private-key-file=cert/sa.key --root-ca-file=cert/apiserver.crt --leader-elect=false

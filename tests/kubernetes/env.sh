@@ -4,6 +4,7 @@ set -euo pipefail
 KUBERNETES_VERSION=1.36.3
 CONTAINERD_VERSION=2.4.2
 HELM_VERSION=4.3.1
+PROMETHEUS_VERSION=3.13.5   # a minor of two digits: its module is v0.313.5
 GUEST_RELEASE=trixie
 
 # What is expensive to make is kept here and survives every run; an entry's name holds its version.
@@ -11,6 +12,7 @@ CACHE=${NODEWHY_CACHE:-$HOME/.cache/nodewhy}
 KUBERNETES=$CACHE/kubernetes-$KUBERNETES_VERSION
 CONTAINERD=$CACHE/containerd-$CONTAINERD_VERSION
 HELM=$CACHE/helm-$HELM_VERSION
+PROMETHEUS=$CACHE/prometheus-$PROMETHEUS_VERSION
 
 # Everything that a run makes is here and goes with it.
 WORK=${NODEWHY_E2E_DIR:-/var/tmp/nodewhy-e2e}

@@ -13,10 +13,11 @@ pub use memory::{LastSeen, MemoryPicture, Resident};
 pub use sentence::place_name;
 pub use victim::{Role, Victim};
 
+use super::starvation::{WINDOW_SECONDS, is_shortage, waited};
 use crate::{
     findings::{Evidence, EvidenceSource, Subject},
     inventory::Inventory,
-    model::{Attribution, Blame, Cause, Confidence, Moment, Scope},
+    model::{Attribution, Blame, Cause, Confidence, Moment, Resource, Scope},
     parse::oom::OomEvent,
 };
 
@@ -58,7 +59,7 @@ impl OomExplanation {
             blame: gave_way.blame(),
             confidence: confidence(&gave_way, victim),
             summary: sentence::summary(event, victim, &gave_way, &memory, &subject, inventory),
-            evidence: evidence(event, victim, &memory, at),
+            evidence: evidence(event, victim, &memory, at).into_iter().chain(pressure_evidence(&gave_way, inventory, at)).collect(),
             not_found: not_found(event, victim),
             actions: sentence::actions(&gave_way, &memory, &subject),
             subject: in_container.then_some(subject),
@@ -102,6 +103,18 @@ fn evidence(event: &OomEvent, victim: &Victim, memory: &MemoryPicture, at: Momen
 fn growth_evidence(memory: &MemoryPicture, at: Moment) -> Option<Evidence> {
     let growth = memory.growth?;
     Some(figure(EvidenceSource::Cgroup, format!("the container's memory charge {growth}"), at))
+}
+
+/// How long the node's tasks waited for memory before it ran out.
+fn pressure_evidence(gave_way: &GaveWay, inventory: &Inventory, at: Moment) -> Option<Evidence> {
+    let history = (gave_way.cause == Cause::OomNode).then(|| inventory.node_pressure())?;
+    let stalled = history.stalled(Resource::Memory, at.boot, WINDOW_SECONDS)?;
+    let what = if is_shortage(stalled) {
+        format!("on the node, {} before", waited(stalled))
+    } else {
+        format!("on the node, {} before: memory ran out at once", waited(stalled))
+    };
+    Some(Evidence { source: EvidenceSource::Node, time: at.wall, what, supports: true, how_matched: "time".into() })
 }
 
 /// Names the gap between what the processes have resident and what the cgroup is charged for.

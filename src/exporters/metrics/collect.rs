@@ -10,8 +10,8 @@ use crate::{
     core::{ContainerFigures, ContainerKey, Counters, Fill, RoomFigures, SignalFigures, Snapshot, SourceHealth, WorkloadFigures},
     exporters::agent_figures::{AgentFigures, number},
     findings::{Finding, FindingState},
-    model::{Bytes, Cause, EvictionSignal, Limit, Scope},
-    signal::{CgroupVersion, MemorySplit, NodeFacts, SourceState},
+    model::{Bytes, Cause, EvictionSignal, Limit, Resource, Scope},
+    signal::{CgroupVersion, MemorySplit, NodeFacts, Pressure, SourceState},
 };
 use jiff::Timestamp;
 
@@ -25,6 +25,7 @@ pub(super) fn collect(snapshot: &Snapshot, own: &AgentFigures) -> Sheet {
     if let Some(at) = snapshot.at {
         sheet.set(&is::LAST_SIGNAL, [], seconds(at.wall));
     }
+    snapshot.pressure.iter().for_each(|(resource, pressure)| node_pressure(&mut sheet, *resource, *pressure));
     snapshot.sources.iter().for_each(|health| source(&mut sheet, health));
     oom_kills(&mut sheet, &snapshot.counters);
     records(&mut sheet, &snapshot.counters);
@@ -36,8 +37,12 @@ pub(super) fn collect(snapshot: &Snapshot, own: &AgentFigures) -> Sheet {
     snapshot.workloads.iter().for_each(|figures| workload(&mut sheet, figures));
     evictions(&mut sheet, &snapshot.counters);
     room(&mut sheet, &snapshot.room);
+    kubelet(&mut sheet, snapshot);
     snapshot.fill.iter().for_each(|fill| store(&mut sheet, fill));
     agent(&mut sheet, own);
+    for kill in &snapshot.recent_kills {
+        sheet.set(&is::CONTAINER_LAST_OOM_KILL, [&kill.namespace, &kill.pod, &kill.container], seconds(kill.at));
+    }
     snapshot.containers.iter().for_each(|figures| container(&mut sheet, figures));
     sheet
 }
@@ -49,6 +54,23 @@ fn node(sheet: &mut Sheet, facts: &NodeFacts) {
         CgroupVersion::Absent => "absent",
     };
     sheet.set(&is::NODE_INFO, [&facts.kernel, cgroups], 1.0);
+}
+
+fn kubelet(sheet: &mut Sheet, snapshot: &Snapshot) {
+    sheet.set(&is::KUBELET_RESTARTS, [], number(snapshot.counters.kubelet_restarts));
+    if let Some(version) = &snapshot.kubelet_version {
+        sheet.set(&is::KUBELET_INFO, [version], 1.0);
+    }
+    if let Some(level) = snapshot.kubelet_verbosity {
+        sheet.set(&is::KUBELET_VERBOSITY, [], f64::from(level));
+    }
+}
+
+fn node_pressure(sheet: &mut Sheet, resource: Resource, pressure: Pressure) {
+    sheet.set(&is::NODE_PRESSURE, [resource.as_str(), "some"], micros(pressure.some_total_us));
+    if let Some(full) = pressure.full_total_us {
+        sheet.set(&is::NODE_PRESSURE, [resource.as_str(), "full"], micros(full));
+    }
 }
 
 fn source(sheet: &mut Sheet, health: &SourceHealth) {
@@ -107,15 +129,16 @@ fn records(sheet: &mut Sheet, counters: &Counters) {
     sheet.set(&is::SPOOFED_RECORDS, [], number(counters.spoofed_records));
     sheet.set(&is::MALFORMED_RECORDS, [], number(counters.malformed_records));
     sheet.set(&is::TERMINATIONS_UNOBSERVED, [], number(counters.terminations_unobserved));
+    for (correlation, crashes) in &counters.correlations {
+        sheet.set(&is::CORRELATIONS, [correlation.as_str()], number(*crashes));
+    }
     sheet.set(&is::RESTART_COUNTER_RESETS, [], number(counters.restart_counter_resets));
     sheet.set(&is::WORKLOAD_OVERFLOW, [], number(counters.series_overflow));
 }
 
 fn findings(sheet: &mut Sheet, findings: &[Finding], counters: &Counters) {
     for cause in Cause::ALL {
-        for state in [FindingState::Open, FindingState::Resolved] {
-            sheet.add(&is::FINDINGS, [cause.as_str(), state_word(state)], 0.0);
-        }
+        sheet.add(&is::FINDINGS, [cause.as_str(), state_word(FindingState::Open)], 0.0);
         sheet.set(&is::FINDINGS_OPENED, [cause.as_str()], number(counters.findings_opened.get(cause).copied().unwrap_or_default()));
     }
     for finding in findings {
@@ -250,7 +273,7 @@ fn container(sheet: &mut Sheet, figures: &ContainerFigures) {
         (&is::CONTAINER_LIMIT, figures.limit.and_then(Limit::bytes)),
         (&is::CONTAINER_USAGE, figures.usage),
         (&is::CONTAINER_PEAK, figures.peak),
-        (&is::CONTAINER_SWAP, figures.swap),
+        (&is::CONTAINER_SWAP, figures.swap.filter(|swap| swap.0 > 0)),
         (&is::CONTAINER_RSS, figures.rss),
     ];
     for (metric, bytes) in amounts.into_iter().filter_map(|(metric, bytes)| Some((metric, bytes?))) {

@@ -28,6 +28,8 @@ impl Kind {
 pub struct Metric<const N: usize> {
     /// Its name.
     pub name: &'static str,
+    /// The names of its labels.
+    pub labels: [&'static str; N],
 }
 
 /// One metric as a row of the table.
@@ -47,7 +49,7 @@ macro_rules! metrics {
     ($($id:ident: $kind:ident $name:literal [$($label:literal),*] $meaning:literal;)+) => {
         $(
             #[doc = $meaning]
-            pub const $id: Metric<{ how_many(&[$($label),*]) }> = Metric { name: $name };
+            pub const $id: Metric<{ how_many(&[$($label),*]) }> = Metric { name: $name, labels: [$($label),*] };
         )+
         /// Every metric, the most important first.
         pub const TABLE: &[Row] = &[$(Row { name: $name, kind: Kind::$kind, labels: &[$($label),*], meaning: $meaning },)+];
@@ -67,6 +69,9 @@ metrics! {
         "Series left out of this scrape because it would have had more than 4,000; the least important metrics go first.";
     LAST_SIGNAL: Gauge "nodewhy_last_signal_timestamp_seconds" []
         "When the agent last took in anything from any source.";
+
+    NODE_PRESSURE: Counter "nodewhy_node_pressure_seconds_total" ["resource", "kind"]
+        "Time in which some task of the node waited for a resource, or all that had work did at once (full), since it booted; absent where the kernel does not account it.";
 
     SOURCE_UP: Gauge "nodewhy_source_up" ["source"]
         "Whether the source can be read (1) or not (0).";
@@ -102,14 +107,16 @@ metrics! {
         "Records of the kernel's log that could not be decoded.";
 
     FINDINGS: Gauge "nodewhy_findings" ["cause", "state"]
-        "Findings that the agent holds, by cause and state.";
+        "Findings that the agent holds, by cause and state; resolved ones are absent where there is none.";
     FINDINGS_OPENED: Counter "nodewhy_findings_opened_total" ["cause"]
         "Findings opened since the node booted, by cause.";
 
     TERMINATIONS: Counter "nodewhy_container_terminations_total" ["namespace", "workload_kind", "workload", "container", "cause"]
         "Ends of container instances since the node booted, by workload, container and cause.";
     TERMINATIONS_UNOBSERVED: Counter "nodewhy_container_terminations_unobserved_total" []
-        "Ends of container instances that the restart count tells of and no status described.";
+        "Of these ends, those that the restart count tells of and no status described; their cause is unknown.";
+    CORRELATIONS: Counter "nodewhy_correlations_total" ["result"]
+        "Crashes of containers since the node booted, by how well the evidence tells why: explained (a direct witness: the kernel, the kubelet, the runtime, or the exit itself), ambiguous (more than one reading fits), unexplained (killed by nobody known, or no status described the end). Ends that were asked for are not counted.";
     RESTART_COUNTER_RESETS: Counter "nodewhy_restart_count_resets_total" []
         "Times a container's restart count went backwards.";
     WORKLOAD_PODS: Gauge "nodewhy_workload_pods" ["namespace", "workload_kind", "workload"]
@@ -147,6 +154,12 @@ metrics! {
         "Time until the threshold is reached at the rate of the last minutes; absent unless what is left shrinks.";
     POD_EPHEMERAL_STORAGE: Gauge "nodewhy_pod_ephemeral_storage_bytes" ["namespace", "pod"]
         "What the pod has on the node's disks (logs, emptyDir volumes, writable layers) when last measured: the ten largest pods. Measured at the start, each half hour, and when a filesystem shrinks.";
+    KUBELET_RESTARTS: Counter "nodewhy_kubelet_restarts_total" []
+        "Starts of the kubelet after another life of it had been seen in this boot, whoever asked for them.";
+    KUBELET_INFO: Gauge "nodewhy_kubelet_info" ["version"]
+        "The kubelet's version, as its log told at its last start; always 1, absent where its start was not seen.";
+    KUBELET_VERBOSITY: Gauge "nodewhy_kubelet_log_verbosity" []
+        "The highest -v level whose lines were seen of the running kubelet: at 0 it tells neither probes nor kills; absent before its first line.";
 
     STORE_ENTRIES: Gauge "nodewhy_store_entries" ["store"]
         "Entries in each of the agent's bounded stores.";
@@ -169,6 +182,8 @@ metrics! {
     PROCESS_THREADS: Gauge "process_threads" []
         "Threads of the agent.";
 
+    CONTAINER_LAST_OOM_KILL: Gauge "nodewhy_container_last_oom_kill_timestamp_seconds" ["namespace", "pod", "container"]
+        "When the kernel's OOM killer last killed in the container; only if that was in the last hour, and for at most 200 containers (the oldest go, and are counted in nodewhy_workload_series_overflow_total).";
     CONTAINER_USAGE: Gauge "nodewhy_container_memory_usage_bytes" ["namespace", "pod", "container"]
         "What the kernel charges to the container's cgroup and compares with its limit.";
     CONTAINER_LIMIT: Gauge "nodewhy_container_memory_limit_bytes" ["namespace", "pod", "container"]
@@ -186,7 +201,7 @@ metrics! {
     CONTAINER_PRESSURE: Counter "nodewhy_container_memory_pressure_seconds_total" ["namespace", "pod", "container"]
         "Time in which some task of the container waited for memory (memory.pressure, some).";
     CONTAINER_SWAP: Gauge "nodewhy_container_memory_swap_bytes" ["namespace", "pod", "container"]
-        "Swap that the container uses.";
+        "Swap that the container uses; absent when it uses none, which is so on most nodes.";
 }
 
 #[cfg(test)]

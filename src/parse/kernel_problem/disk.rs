@@ -72,7 +72,8 @@ impl DiskProblem {
         ];
         let (kind, rest) = KINDS.iter().find_map(|(what, kind)| Some((*kind, statement.strip_prefix(what)?)))?;
         let rest = rest.strip_prefix(" error, dev ")?;
-        let device = word(rest)?;
+        // Before 2.6: `dev 21:04 (hde), sector 9`.
+        let device = between(rest, " (", "), sector").or_else(|| word(rest))?;
         if is_noise(device, rest) {
             return None;
         }
@@ -217,6 +218,7 @@ mod tests {
             "blk_update_request: I/O error, dev vdb, sector 2048",
             "print_req_error: I/O error, dev vdb, sector 2048 flags 80700",
             "end_request: I/O error, dev vdb, sector 2048",
+            "end_request: I/O error, dev fe:10 (vdb), sector 2048",
             "critical target error, dev vdb, sector 2048 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2",
         ] {
             let found = report(line);

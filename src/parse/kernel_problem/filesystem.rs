@@ -202,7 +202,7 @@ fn own_device(device: &str) -> Option<String> {
 
 /// `sda1-8` -> `sda1`; `dm-0` alone is an external journal.
 fn without_inode(journal: &str) -> &str {
-    match journal.rsplit_once('-') {
+    match journal.rsplit_once(['-', ':']) {
         Some((device, inode)) if !matches!(device, "dm" | "md") && inode.bytes().all(|byte| byte.is_ascii_digit()) => device,
         _ => journal,
     }
@@ -237,6 +237,7 @@ mod tests {
             ("EXT3-fs (vdb7): error: remounting filesystem read-only", "remount_ro", "vdb7"),
             ("Aborting journal on device vdb7-8.", "journal_abort", "vdb7"),
             ("Aborting journal on device dm-3-8.", "journal_abort", "dm-3"),
+            ("Aborting journal on device vdb7:8.", "journal_abort", "vdb7"),
             ("Aborting journal on device dm-3.", "journal_abort", "dm-3"),
             ("EXT4-fs (vdb7): VFS: Can't find ext4 filesystem", "mount_failed", "vdb7"),
             ("EXT4-fs (vdb7): I/O error while writing superblock", "io_error", "vdb7"),

@@ -106,6 +106,7 @@ pub fn problem(observation: &Observation) -> Option<Problem> {
         | Situation::SandboxChanged
         | Situation::DevicePluginLost
         | Situation::NodeShutdown
+        | Situation::OutOfDescriptors { .. }
         | Situation::KillReason { .. }
         | Situation::Killing { .. }
         | Situation::Finished { .. }

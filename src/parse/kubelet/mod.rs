@@ -34,6 +34,7 @@ mod situation;
 mod start;
 mod subject;
 mod unit;
+mod verbosity;
 mod volume;
 
 pub use class::{Class, problem};

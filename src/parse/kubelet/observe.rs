@@ -13,7 +13,7 @@ pub fn observe(record: &KlogRecord<'_>) -> Vec<Observation> {
 }
 
 fn single(said: &Said<'_, '_>) -> Option<Observation> {
-    const FAMILIES: [fn(&Said<'_, '_>) -> Option<Observation>; 13] = [
+    const FAMILIES: [fn(&Said<'_, '_>) -> Option<Observation>; 14] = [
         start::start_failed,
         start::back_off,
         event::observe,
@@ -26,6 +26,7 @@ fn single(said: &Said<'_, '_>) -> Option<Observation> {
         node::observe,
         certificate::not_accepted,
         no_space,
+        out_of_descriptors,
         runtime::unreachable,
     ];
     FAMILIES.iter().find_map(|family| family(said))
@@ -36,6 +37,12 @@ fn single(said: &Said<'_, '_>) -> Option<Observation> {
 fn no_space(said: &Said<'_, '_>) -> Option<Observation> {
     let full = said.tells("no space left on device") && !said.tells("inotify") && !said.tells("/sys/fs/cgroup");
     full.then(|| said.observation(Situation::NoSpace))
+}
+
+/// Any other line with EMFILE: the limit on descriptors, or with inotify the one on its instances.
+fn out_of_descriptors(said: &Said<'_, '_>) -> Option<Observation> {
+    let inotify = said.tells("inotify") || said.tells("fsnotify") || said.tells("watcher");
+    said.tells("too many open files").then(|| said.observation(Situation::OutOfDescriptors { inotify }))
 }
 
 #[cfg(test)]
@@ -53,6 +60,13 @@ mod tests {
         assert_eq!(situations("\"Failed to write status\" err=\"open /var/lib/x: no space left on device\""), [Situation::NoSpace]);
         assert_eq!(situations("failed to watch: inotify_add_watch /x: no space left on device"), []);
         assert_eq!(situations("mkdir /sys/fs/cgroup/memory/x: no space left on device"), []);
+    }
+
+    #[test]
+    fn no_descriptor_and_no_watch_left() {
+        let told = |inotify| [Situation::OutOfDescriptors { inotify }];
+        assert_eq!(situations("\"http: Accept error\" err=\"accept tcp [::]:10250: accept4: too many open files\""), told(false));
+        assert_eq!(situations("Failed to start cAdvisor inotify_init: too many open files"), told(true));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::observe::observe;
 use super::report::Report;
 use super::situation::Observation;
 use super::subject::Subject;
-use super::{excerpt::Excerpt, runtime, unit};
+use super::{excerpt::Excerpt, runtime, unit, verbosity::Verbosity};
 use crate::parse::klog::{KlogReader, KlogText, find_header};
 
 /// How far into a line a program's name may stand when nobody took the prefix off.
@@ -68,12 +68,13 @@ impl Writer {
 #[derive(Debug, Default)]
 pub struct KubeletReader {
     klog: KlogReader,
+    verbosity: Verbosity,
 }
 
 impl KubeletReader {
     /// A reader for text that people copied: lines may be wrapped.
     pub fn for_pasted_text() -> Self {
-        Self { klog: KlogReader::for_pasted_text() }
+        Self { klog: KlogReader::for_pasted_text(), ..Self::default() }
     }
 
     /// Takes the next line. `program` is the syslog identifier or the like, with or without `[pid]`.
@@ -94,7 +95,13 @@ impl KubeletReader {
 
     /// Gives what the last record tells, when no more lines will follow it.
     pub fn flush(&mut self) -> Vec<Observation> {
-        self.klog.flush().map(|record| tell(&record)).unwrap_or_default()
+        let record = self.klog.flush();
+        self.tell(record)
+    }
+
+    /// The highest `-v` whose lines the newest process of this stream has written.
+    pub fn verbosity(&self) -> u8 {
+        self.verbosity.seen()
     }
 
     fn line(&mut self, writer: Writer, text: &str) -> Vec<Observation> {
@@ -104,7 +111,16 @@ impl KubeletReader {
             told.push(alone);
             return told;
         }
-        self.klog.push(text).map(|record| tell(&record)).unwrap_or_default()
+        let record = self.klog.push(text);
+        self.tell(record)
+    }
+
+    fn tell(&mut self, record: Option<KlogText>) -> Vec<Observation> {
+        let Some(text) = record else { return Vec::new() };
+        let record = text.record();
+        let told = observe(&record);
+        self.verbosity.take(&record, &told);
+        told
     }
 }
 
@@ -123,10 +139,6 @@ fn tagged(text: &str) -> (Writer, &str) {
         Some(writer @ (Writer::Kubelet | Writer::Stranger)) if find_header(text).is_some() => (writer, text),
         Some(writer) => (writer, text.get(head.len() + "]: ".len()..).unwrap_or("")),
     }
-}
-
-fn tell(record: &KlogText) -> Vec<Observation> {
-    observe(&record.record())
 }
 
 fn embedded_runtime(text: &str) -> Option<Observation> {

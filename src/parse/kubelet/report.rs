@@ -112,7 +112,7 @@ impl Details {
                     UnitEvent::RestartScheduled { counter } => details.restarts = *counter,
                     UnitEvent::MainProcessExited { status, .. } => details.reason = Some(status.clone()),
                     UnitEvent::Failed { result } => details.reason.clone_from(result),
-                    UnitEvent::OomKilledProcess | UnitEvent::StartLimitHit | UnitEvent::Started => {}
+                    _ => {}
                 }
             }
             _ => {}

@@ -167,6 +167,11 @@ pub enum Situation {
     KillFailed,
     /// A lifecycle hook failed.
     HookFailed,
+    /// The kubelet may open no more files, sockets or watches.
+    OutOfDescriptors {
+        /// What it lacks are inotify's instances, which all programs of a user share.
+        inotify: bool,
+    },
     /// A container or a sandbox ended (printed from -v=2).
     Finished {
         /// Its exit status.

@@ -32,8 +32,12 @@ pub enum UnitEvent {
     OomKilledProcess,
     /// It failed too often; systemd gives up.
     StartLimitHit,
-    /// It started.
+    /// It started; for a unit of `Type=notify`, it says that it is ready.
     Started,
+    /// Someone asked for its end: an operator, an upgrade, the shutdown of the machine.
+    Stopping,
+    /// It has ended, by such an order or before a restart.
+    Stopped,
 }
 
 /// Whose unit it is.
@@ -75,10 +79,10 @@ fn unit_and_sentence(text: &str) -> Option<(&str, &str)> {
         // systemd 219: `Unit kubelet.service entered failed state.`
         "Unit" => rest.split_once(' '),
         // `Started kubelet.service - …`; older: `Started kubelet: The Kubernetes Node Agent.`
-        "Started" => {
+        "Started" | "Stopping" | "Stopped" => {
             let word = rest.split([' ', '.', ':']).next()?;
-            let unit = rest.split(' ').next().filter(|word| word.ends_with(".service"));
-            unit.or(Some(word).filter(|word| *word == "kubelet").map(|_| "kubelet.service")).map(|unit| (unit, "Started"))
+            let unit = rest.split(' ').next().map(|word| word.trim_end_matches('.')).filter(|word| word.ends_with(".service"));
+            unit.or(Some(word).filter(|word| *word == "kubelet").map(|_| "kubelet.service")).map(|unit| (unit, first))
         }
         // systemd 219 leaves the colon out in some sentences.
         _ => Some((first.strip_suffix(':').unwrap_or(first), rest)),
@@ -105,7 +109,12 @@ fn event(said: &str) -> Option<UnitEvent> {
     if begins("start request repeated too quickly") {
         return Some(UnitEvent::StartLimitHit);
     }
-    begins("started").then_some(UnitEvent::Started)
+    match lower.split(' ').next()? {
+        "started" => Some(UnitEvent::Started),
+        "stopping" => Some(UnitEvent::Stopping),
+        "stopped" => Some(UnitEvent::Stopped),
+        _ => None,
+    }
 }
 
 impl UnitEvent {
@@ -114,7 +123,7 @@ impl UnitEvent {
         match self {
             Self::MainProcessExited { status, .. } => !status.starts_with("0/") && !status.ends_with("/TERM") && status != "143/n/a",
             Self::Failed { .. } | Self::RestartScheduled { .. } | Self::StartLimitHit => true,
-            Self::OomKilledProcess | Self::Started => false,
+            Self::OomKilledProcess | Self::Started | Self::Stopping | Self::Stopped => false,
         }
     }
 }
@@ -154,6 +163,9 @@ mod tests {
         );
         assert_eq!(event_of("Started kubelet.service - kubelet: The Kubernetes Node Agent."), Some(UnitEvent::Started));
         assert_eq!(event_of("Started kubelet: The Kubernetes Node Agent."), Some(UnitEvent::Started));
+        assert_eq!(event_of("Stopping kubelet.service - kubelet: The Kubernetes Node Agent..."), Some(UnitEvent::Stopping));
+        assert_eq!(event_of("Stopped containerd.service - containerd container runtime."), Some(UnitEvent::Stopped));
+        assert_eq!(event_of("Stopped kubelet.service."), Some(UnitEvent::Stopped));
     }
 
     #[test]
@@ -163,7 +175,7 @@ mod tests {
             "kubelet.service",
             "cron.service: Failed with result 'exit-code'.",
             "kubelet.service: Consumed 3s CPU time.",
-            "Stopped kubelet.service.",
+            "kubelet.service: Deactivated successfully.",
             "mykubelet.service: Failed with result 'x'.",
             "Started Session 5 of user root.",
         ] {

@@ -24,7 +24,7 @@ pub enum OomLine<'a> {
         /// Its cpuset.
         cpuset: &'a str,
     },
-    /// `CPU: 1 [UID: 0] PID: 5 Comm: X ..`: every stack trace has it.
+    /// `CPU: 1 [UID: 0] PID: 5 Comm: X ..`, before 3.10 `Pid: 5, comm: X ..`: every stack trace has it.
     TriggerPid {
         /// The thread's id.
         pid: Pid,
@@ -131,7 +131,7 @@ impl<'a> OomLine<'a> {
             b'o' => oom_line(text),
             b',' | b'/' => return fragment(text),
             b'O' | b'K' => no_kill_line(text),
-            b'C' => cpu_line(text),
+            b'C' | b'P' => stack_owner(text),
             _ => None,
         }
         .or_else(|| naming_line(text))
@@ -225,10 +225,10 @@ fn reaper_line(text: &str) -> Option<OomLine<'_>> {
     Some(OomLine::Reaped { pid: Pid(pid), comm: name.map(|(comm, _)| comm) })
 }
 
-fn cpu_line(text: &str) -> Option<OomLine<'_>> {
-    let ids = text.strip_prefix("CPU: ")?;
-    let (pid, rest) = fields::leading_number(fields::after(ids, " PID: ")?)?;
-    let name = rest.strip_prefix(" Comm: ")?;
+fn stack_owner(text: &str) -> Option<OomLine<'_>> {
+    let ids = text.strip_prefix("CPU: ").and_then(|ids| fields::after(ids, " PID: ")).or_else(|| text.strip_prefix("Pid: "))?;
+    let (pid, rest) = fields::leading_number(ids)?;
+    let name = rest.strip_prefix(" Comm: ").or_else(|| rest.strip_prefix(", comm: "))?;
     let behind_name = [" Not tainted", " Tainted: ", " Kdump: "];
     let end = behind_name.iter().filter_map(|words| name.find(words)).min()?;
     Some(OomLine::TriggerPid { pid: Pid(pid), comm: name.get(..end)? })

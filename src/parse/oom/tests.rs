@@ -446,6 +446,9 @@ fn a_reader_without_clocks_works_the_same() {
 fn the_trigger_of_a_dump_without_head_is_in_its_stack_trace() {
     let event = only(Log::of(&old(62, "cp", (61, "bash"))[2..]).end());
     assert_eq!((event.trigger.comm.as_deref(), event.trigger.pid), (Some("app"), Some(Pid(3))));
+    let mut older = old(62, "cp", (61, "bash"));
+    older[2] = "Pid: 3, comm: app Not tainted 2.6.32 #1".into();
+    assert_eq!(only(Log::of(&older).end()).trigger.pid, Some(Pid(3)));
     let bare = ["CPU: 0 PID: 3 Comm: app Not tainted 6.1.0 #1".into(), killed(5, "x")];
     assert_eq!(only(Log::of(&bare).end()).trigger.comm, None);
 }

@@ -95,6 +95,12 @@ impl Pace {
         }
     }
 
+    /// Changes the longest time between looks. A shorter one holds from now on, a longer one from the next look.
+    pub fn look_at_least_every(&mut self, quiet: Duration, now: Instant) {
+        self.quiet = quiet;
+        self.hurry(now + quiet);
+    }
+
     /// When to look again.
     pub fn due(&self) -> Instant {
         self.due

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::Bytes,
-    signal::{CgroupCounters, CgroupSample, PidsUse},
+    signal::{CgroupCounters, CgroupSample, CpuThrottling, PidsUse},
 };
 use std::path::Path;
 
@@ -60,6 +60,25 @@ impl CgroupReader {
                 failcnt: None,
             },
         }
+    }
+
+    /// The CPU throttling alone.
+    pub fn throttling(&mut self, path: &str) -> Option<CpuThrottling> {
+        let (layout, mut cgroup) = self.cgroup(path);
+        let mount = match layout {
+            Layout::V1 { cpu, .. } => cpu.as_deref()?,
+            Layout::V2 { unified } => unified,
+        };
+        cgroup.figure(mount, "cpu.stat", figures::throttling)
+    }
+
+    /// For how long the tasks of a cgroup waited for disks and CPUs; memory is among its other figures.
+    pub fn pressure(&mut self, sample: CgroupSample) -> CgroupSample {
+        let (layout, mut cgroup) = self.cgroup(&sample.path);
+        let Layout::V2 { unified } = layout else { return sample };
+        let mut pressure = |file| cgroup.figure(unified, file, figures::pressure);
+        let (io_pressure, cpu_pressure) = (pressure("io.pressure"), pressure("cpu.pressure"));
+        CgroupSample { io_pressure, cpu_pressure, ..sample }
     }
 
     /// Everything; `None` when the cgroup is gone or accounts no memory.

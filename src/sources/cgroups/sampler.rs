@@ -3,9 +3,9 @@
 //! Flows in: [`Change`]s of the tree, due times, word of a kill. Flows out: signals. Owned by one
 //! thread (`thread`), which calls [`CgroupSampler::turn`] whenever something may be due.
 //!
-//! A sample that is sent is always complete: what was not read at this look is carried over from
-//! the last whole reading, at most two minutes old and less than a twentieth of the limit off. The kill
-//! counters are never carried over a kill: they are read when the kernel says that they changed
+//! A sample that is sent is complete: what was not read at this look is carried over from
+//! the last whole reading, at most two minutes old and less than a twentieth of the limit off. Times spent
+//! waiting are not carried over: their rise is what is told of them. The kill counters are never carried over a kill: they are read when the kernel says that they changed
 //! (v2: inotify on `memory.events`), or when the node's own kill counter rose, which every kill of
 //! a cgroup does too (v1 notifies nobody).
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     model::{Bytes, CgroupPlace},
-    signal::{Body, CgroupCounters, CgroupSample, SourceState},
+    signal::{Body, CgroupCounters, CgroupSample, CpuThrottling, SourceState},
     sources::{Outlet, Stopped},
 };
 use std::{
@@ -44,17 +44,49 @@ const EVENTS_APART: Duration = Duration::from_millis(10);
 /// ... or for this multiple of what the last took: a hundred thrashing containers, each changing
 /// its counters a hundred times a second, get a twentieth of a core and no more.
 const EVENTS_SHARE: u32 = 20;
+/// A container whose CPU limit held it back for more than this part of the time is looked at often:
+/// one that waits for a twentieth of its time answers a probe a little later, more makes it fail.
+const THROTTLED_SHARE: u32 = 20;
 
 /// One followed cgroup.
 #[derive(Debug)]
 struct Followed {
     kind: Kind,
     pace: Pace,
+    /// The longest time between looks while nothing happens.
+    quiet: Duration,
     /// As last sent, or read; `None` before the first look.
     last: Option<Box<CgroupSample>>,
+    /// When a look last read its CPU throttling, and how much it was.
+    cpu: Option<(Instant, CpuThrottling)>,
+    /// Whether its CPU limit held it back between the last two readings.
+    held_back: bool,
 }
 
 impl Followed {
+    /// The last sample with what was read just now.
+    fn overlaid(&mut self, usage: Bytes, cpu: Option<CpuThrottling>) -> Option<Box<CgroupSample>> {
+        let last = self.last.as_mut()?;
+        last.usage = Some(usage);
+        let mut sample = last.clone();
+        sample.cpu = cpu;
+        (sample.memory_pressure, sample.io_pressure, sample.cpu_pressure) = (None, None, None);
+        Some(sample)
+    }
+
+    /// Takes a reading of its CPU throttling; says whether its CPU limit held it back since the last
+    /// one by as much as matters. While it does, it is looked at as often as its pod.
+    fn is_held_back(&mut self, cpu: Option<CpuThrottling>, now: Instant) -> bool {
+        let Some(cpu) = cpu else { return false };
+        let (then, before) = self.cpu.replace((now, cpu)).unwrap_or((now, cpu));
+        let held = Duration::from_micros(cpu.throttled_us.saturating_sub(before.throttled_us));
+        let was_held_back = std::mem::replace(&mut self.held_back, held * THROTTLED_SHARE > now.duration_since(then));
+        if self.held_back != was_held_back {
+            self.pace.look_at_least_every(if self.held_back { QUIET } else { self.quiet }, now);
+        }
+        self.held_back
+    }
+
     fn limit(&self) -> Option<Bytes> {
         self.last.as_ref()?.limit?.bytes()
     }
@@ -212,7 +244,7 @@ impl CgroupSampler {
         let has_pod = parent_of(&path).and_then(|parent| self.followed.get(parent)).is_some_and(|parent| parent.kind == Kind::Pod);
         let quiet = if has_pod { RESTING } else { QUIET };
         let pace = Pace::new(now, youth, quiet, Grid { origin: self.origin, second: self.arrivals % 120 });
-        self.followed.insert(path, Followed { kind, pace, last: None });
+        self.followed.insert(path, Followed { kind, pace, quiet, last: None, cpu: None, held_back: false });
         if kind == Kind::Container {
             self.pass_due = self.pass_due.min(now + PASS_AFTER_START);
         }
@@ -246,14 +278,17 @@ impl CgroupSampler {
         let seen = self.reader.usage(path);
         let Some(followed) = self.followed.get_mut(path) else { return Ok(()) };
         let verdict = followed.pace.look(now, seen.unwrap_or_default(), bounds);
-        let is_pod = followed.kind == Kind::Pod;
+        let (kind, is_pod) = (followed.kind, followed.kind == Kind::Pod);
         let Some(usage) = seen else { return Ok(()) };
         if verdict.whole {
             let sample = self.reader.complete(path, usage);
+            let sample = self.with_pressure(kind, sample);
+            if let Some(followed) = self.followed.get_mut(path) {
+                followed.is_held_back(sample.cpu, now);
+            }
             self.tell(path, sample)?;
-        } else if let Some(last) = followed.last.as_mut().filter(|_| verdict.tell) {
-            last.usage = seen;
-            self.outlet.offer(Body::Cgroup(last.clone()))?;
+        } else {
+            self.glance(path, usage, verdict.tell, now)?;
         }
         if verdict.processes {
             self.read_processes(path)?;
@@ -264,12 +299,26 @@ impl CgroupSampler {
         Ok(())
     }
 
+    /// A look that reads little: of a container what its CPU limit did, too. Told if asked for or worth it.
+    fn glance(&mut self, path: &Arc<str>, usage: Bytes, tell: bool, now: Instant) -> Result<(), Stopped> {
+        let Some(followed) = self.followed.get_mut(path) else { return Ok(()) };
+        let cpu = (followed.kind == Kind::Container).then(|| self.reader.throttling(path)).flatten();
+        let worth_telling = followed.is_held_back(cpu, now) || tell;
+        let sample = worth_telling.then(|| followed.overlaid(usage, cpu)).flatten();
+        sample.map_or(Ok(()), |sample| self.outlet.offer(Body::Cgroup(sample)))
+    }
+
+    /// Of a pod, how long its tasks waited, too.
+    fn with_pressure(&mut self, kind: Kind, sample: CgroupSample) -> CgroupSample {
+        if kind == Kind::Pod { self.reader.pressure(sample) } else { sample }
+    }
+
     /// Reads and tells everything at once, whatever the pace; nothing of a cgroup that is gone.
     fn read_whole(&mut self, path: &Arc<str>) -> Result<(), Stopped> {
-        if !self.followed.contains_key(path) {
-            return Ok(());
-        }
-        self.reader.sample(path).map_or(Ok(()), |sample| self.tell(path, sample))
+        let Some(kind) = self.followed.get(path).map(|followed| followed.kind) else { return Ok(()) };
+        let Some(sample) = self.reader.sample(path) else { return Ok(()) };
+        let sample = self.with_pressure(kind, sample);
+        self.tell(path, sample)
     }
 
     fn tell(&mut self, path: &Arc<str>, sample: CgroupSample) -> Result<(), Stopped> {
@@ -499,6 +548,46 @@ mod tests {
         });
         let sample = told.expect("told within a quiet period");
         assert_eq!((sample.usage, sample.limit), (Some(Bytes(3 << 20)), Some(Limit::Bytes(Bytes(100 << 20)))));
+    }
+
+    #[test]
+    fn a_container_that_its_cpu_limit_holds_back_is_looked_at_as_often_as_its_pod() {
+        let mut bench = Bench::v2();
+        let throttle = |bench: &Bench, millis: u64| {
+            let content = format!("nr_periods 900\nnr_throttled 9\nthrottled_usec {}\n", millis * 1000);
+            bench.tree.write(&format!("cgroup{}/cpu.stat", container()), &content);
+        };
+        let told = |bodies: Vec<Body>| {
+            let throttled = |body| match body {
+                Body::Cgroup(sample) if sample.path == container() => sample.cpu.map(|cpu| cpu.throttled_us / 1000),
+                _ => None,
+            };
+            bodies.into_iter().filter_map(throttled).collect::<Vec<_>>()
+        };
+        throttle(&bench, 0);
+        (0..300).for_each(|second| drop(bench.turn_at(second)));
+        throttle(&bench, 60_000);
+        let found = (300..420).flat_map(|second| told(bench.turn_at(second))).collect::<Vec<_>>();
+        assert!(found.contains(&60_000), "at the next slow look: {found:?}");
+        let followed = (420..480).flat_map(|second| {
+            throttle(&bench, 60_000 + second * 100);
+            told(bench.turn_at(second))
+        });
+        assert!(followed.collect::<Vec<_>>().len() >= 3, "then every 15 s");
+        let at_rest = (480..800).flat_map(|second| told(bench.turn_at(second))).collect::<Vec<_>>();
+        assert!(at_rest.len() <= 5, "and seldom when that is over: {at_rest:?}");
+    }
+
+    #[test]
+    fn of_a_pod_it_is_read_how_long_its_tasks_waited() {
+        let mut bench = Bench::v2();
+        bench.tree.write(&format!("cgroup{POD}/io.pressure"), "some avg10=0.00 avg60=0.00 avg300=0.00 total=77\n");
+        bench.tree.write(&format!("cgroup{}/io.pressure", container()), "some avg10=0.00 avg60=0.00 avg300=0.00 total=76\n");
+        let waited = |body: Body| match body {
+            Body::Cgroup(sample) => sample.io_pressure.map(|pressure| pressure.some_total_us),
+            _ => None,
+        };
+        assert_eq!(bench.turn_at(0).into_iter().filter_map(waited).collect::<Vec<_>>(), [77], "not of its containers");
     }
 
     #[test]

@@ -4,7 +4,11 @@
 //! ring overwrote before it was read shows as a jump of the sequence numbers, which the core counts.
 //! Format and behaviour: Documentation/ABI/testing/dev-kmsg, kernel/printk/printk.c (5.10 to 6.18).
 
-use super::{Ended, Failure, Feed, Follow, rights::Rights};
+use super::{
+    Ended, Failure, Feed, Follow,
+    flood::{Flood, GATHER},
+    rights::Rights,
+};
 use crate::{
     signal::{Body, KernelLine, SourceState},
     sources::Wake,
@@ -18,6 +22,7 @@ use std::{
         unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 /// The kernel prints a record with its header into at most 8 KiB (`PRINTK_MESSAGE_MAX`,
@@ -36,6 +41,7 @@ pub(super) struct Kmsg {
     buffer: Vec<u8>,
     /// Read and not yet sent. A device gives one whole record a read, a file any piece of several.
     pending: Vec<u8>,
+    flood: Flood,
 }
 
 /// What one attempt to read came to.
@@ -61,7 +67,7 @@ pub(super) fn open(path: &Path, rights: Rights) -> Result<Kmsg, Failure> {
         .custom_flags(nix::libc::O_NONBLOCK)
         .open(path)
         .map_err(|error| failed(&error))?;
-    Ok(Kmsg { path: path.into(), file, buffer: vec![0; BUFFER], pending: Vec::new() })
+    Ok(Kmsg { path: path.into(), file, buffer: vec![0; BUFFER], pending: Vec::new(), flood: Flood::new(Instant::now()) })
 }
 
 /// Some containers have another device, `/dev/null` or a terminal, under the log's name.
@@ -147,6 +153,7 @@ impl Kmsg {
         let mut rest = self.pending.as_slice();
         while let Some((record, after)) = split_record(rest, ended) {
             rest = after;
+            self.flood.record();
             feed_record(feed, record)?;
         }
         let sent = self.pending.len().saturating_sub(rest.len());
@@ -154,7 +161,10 @@ impl Kmsg {
         Ok(())
     }
 
-    fn wait(&self, feed: &Feed) -> Result<(), Ended> {
+    fn wait(&mut self, feed: &Feed) -> Result<(), Ended> {
+        if self.flood.is_on(Instant::now()) && feed.stop.wait(GATHER) {
+            return Err(Ended::Stopped);
+        }
         match feed.stop.wait_readable(self.file.as_fd(), None) {
             Ok(Wake::Stopped) => Err(Ended::Stopped),
             Ok(Wake::Ready | Wake::TimedOut) => Ok(()),

@@ -5,6 +5,7 @@
 //! ([`KernelLine`](crate::signal::KernelLine)), the losses that a transport tells, and a report
 //! whenever the source's condition changes. What a line means is not known here; only its position is read.
 
+mod flood;
 #[cfg(feature = "journal")]
 mod journal;
 #[cfg(not(feature = "journal"))]

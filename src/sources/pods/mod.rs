@@ -35,20 +35,23 @@ pub fn in_cluster() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && Path::new(SERVICE_ACCOUNT).exists()
 }
 
+/// Whether an API server is named: by the pod that this process runs in, or by `KUBECONFIG`. A
+/// configuration in somebody's home directory is not meant for an agent.
+pub fn is_configured() -> bool {
+    in_cluster() || std::env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty())
+}
+
 /// Follows the pods of `node` until the agent stops.
 pub async fn watch(node: String, outlet: Outlet) {
     tokio::time::sleep(start_delay(&node)).await;
     let mut wait = Duration::from_secs(1);
     loop {
-        match Client::try_default().await {
+        match client().await {
             Ok(client) => {
-                let mut watch = Watch { outlet, listed: Vec::new(), told: None, node: node.clone() };
-                // The only error is that nobody listens any more.
-                let _ = watch.follow(events(client, &node)).await;
-                return;
+                return follow(client, node, in_cluster(), outlet).await;
             }
             Err(error) => {
-                let detail = format!("no client for the API server: {error}");
+                let detail = format!("no client for the API server: {error}; correct the file that KUBECONFIG names");
                 if report(&outlet, SourceState::Failing, detail).await.is_err() {
                     return;
                 }
@@ -57,6 +60,23 @@ pub async fn watch(node: String, outlet: Outlet) {
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
+}
+
+async fn follow(client: Client, node: String, is_pod: bool, outlet: Outlet) {
+    let events = events(client, &node);
+    let mut watch = Watch { outlet, listed: Vec::new(), told: None, node, is_pod };
+    // The only error is that nobody listens any more.
+    let _ = watch.follow(events).await;
+}
+
+async fn client() -> anyhow::Result<Client> {
+    named(kube::Config::infer().await?)
+}
+
+/// A client that says who it is, so that an API server's operators can tell.
+fn named(mut config: kube::Config) -> anyhow::Result<Client> {
+    config.headers.push(("user-agent".parse()?, concat!("nodewhy/", env!("CARGO_PKG_VERSION")).parse()?));
+    Ok(Client::try_from(config)?)
 }
 
 type PodEvent = Result<Event<DeserializeGuard<Pod>>, watcher::Error>;
@@ -73,6 +93,8 @@ struct Watch {
     listed: Vec<crate::signal::PodRecord>,
     told: Option<SourceState>,
     node: String,
+    /// Whether the agent is itself a pod of this node, so that a list of its pods cannot be empty.
+    is_pod: bool,
 }
 
 impl Watch {
@@ -96,10 +118,14 @@ impl Watch {
                 self.listed.extend(slim(pod));
                 return Ok(());
             }
-            Event::InitDone => {
-                self.report(SourceState::Up, format!("API server: pods of node {}", self.node)).await?;
-                Some(PodUpdate::Listed(PodSnapshot { pods: std::mem::take(&mut self.listed) }))
+            Event::InitDone if self.listed.is_empty() && self.is_pod => {
+                let detail = format!(
+                    "API server: it has no pod on a node named {}, though the agent is one; give the node's name with --node-name or NODE_NAME",
+                    self.node
+                );
+                return self.report(SourceState::Failing, detail).await;
             }
+            Event::InitDone => Some(PodUpdate::Listed(PodSnapshot { pods: std::mem::take(&mut self.listed) })),
             Event::Apply(pod) => slim(pod).map(|pod| PodUpdate::Changed { pod: Box::new(pod), deleted: false }),
             Event::Delete(pod) => slim(pod).map(|pod| PodUpdate::Changed { pod: Box::new(pod), deleted: true }),
         };
@@ -111,12 +137,13 @@ impl Watch {
     }
 
     async fn failed(&mut self, error: &watcher::Error) -> Result<(), Stopped> {
-        let denied = matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status))
-            | watcher::Error::WatchStartFailed(kube::Error::Api(status)) if matches!(status.code, 401 | 403));
-        let (state, remedy) = if denied {
-            (SourceState::Unreadable, "; grant the service account `list` and `watch` on pods")
-        } else {
-            (SourceState::Failing, "; what is known of pods stays, new ones are named by the log directory")
+        let (state, remedy) = match refusal(error) {
+            Some(401) => (
+                SourceState::Unreadable,
+                "; the token or certificate is not accepted: look at the service account, or at what KUBECONFIG names",
+            ),
+            Some(403) => (SourceState::Unreadable, "; grant the service account `list` and `watch` on pods"),
+            _ => (SourceState::Failing, "; what is known of pods stays, new ones are named by the log directory"),
         };
         self.report(state, format!("API server: {}{remedy}", chain(error))).await
     }
@@ -126,6 +153,18 @@ impl Watch {
             return Ok(());
         }
         report(&self.outlet, state, detail).await
+    }
+}
+
+/// The status with which the API server refused to answer, if it did.
+fn refusal(error: &watcher::Error) -> Option<u16> {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status)) => Some(status.code),
+        WatchError(status) => Some(status.code),
+        _ => None,
     }
 }
 
@@ -165,12 +204,4 @@ fn start_delay(node: &str) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nodes_start_at_different_moments() {
-        let delays: std::collections::BTreeSet<_> = (0..100).map(|n| start_delay(&format!("node-{n}"))).collect();
-        assert!(delays.len() > 50 && delays.iter().all(|delay| *delay < START_SPREAD));
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ import dataclasses
 import typing
 
 from e2e import cluster
-from e2e.expect import AtLeast, Contains, Finding, Metric, OneOf  # noqa: F401 (Metric: for phase 2)
+from e2e.expect import CRASH_LOOPING, CRASHED_PODS, OOM_KILLS, TERMINATIONS, AtLeast, Contains, Deaths, Finding, Metric, OneOf
 
 LOOPS = AtLeast(2)      # restarts that make a loop
 DEATHS = AtLeast(3)     # and the deaths behind them
@@ -47,6 +47,31 @@ def finding(node, pod, cause, container="app", **fields):
     return Finding(node, {"pod": pod, "container": container}, cause=cause, **fields)
 
 
+def dies(node, pod, cause, container="app", kind="Pod", workload=None, counted_as=None, kills=False, counted=True,
+         scope="container", count=DEATHS, **fields):
+    """A container that dies again and again of one cause: its finding, and its ends counted to the number."""
+    causes = counted_as or (cause.options if isinstance(cause, OneOf) else (cause,))
+    deaths = Deaths(pod, container, kind, workload or pod, tuple(causes), kills, counted)
+    return finding(node, pod, cause, container, deaths=deaths, scope=scope, count=count, **fields)
+
+
+def ends(node, namespace, workload, cause, value, kind="Pod", container="app"):
+    """How many ends of a container are counted under a cause."""
+    labels = {"namespace": f"e2e-{namespace}", "workload_kind": kind, "workload": workload, "container": container, "cause": cause}
+    return Metric(node, TERMINATIONS, labels, value)
+
+
+def kills(node, namespace, workload, victim, value, container="app"):
+    labels = {"namespace": f"e2e-{namespace}", "workload": workload, "container": container, "victim": victim}
+    return Metric(node, OOM_KILLS, labels, value)
+
+
+def no_deaths(namespace, *nodes):
+    """Nothing in this namespace has ended."""
+    where = {"namespace": f"e2e-{namespace}"}
+    return [Metric(node, name, where, 0) for node in nodes for name in (TERMINATIONS, OOM_KILLS, CRASHED_PODS, CRASH_LOOPING)]
+
+
 # With cgroup v2 on a slow node, the runtime often loses the race for memory.events and reports a plain kill.
 KILLED = OneOf("OOMKilled 137", "Error 137")
 
@@ -71,43 +96,46 @@ SCENARIOS = [
         "odd-name/app@host2": loop("OOMKilled 137"),
         "grows-v2/app@host3": loop(KILLED),
     }, findings=[
-        Finding("host1", {"pod": "grower-*", "container": "app", "workload_kind": "Deployment", "workload": "grower"},
-                cause="oom_container_limit", scope="container", blame="workload", count=DEATHS),
-        finding("host2", "jump", "oom_container_limit", scope="container", blame="workload", count=DEATHS),
-        finding("host2", "odd-name", "oom_container_limit", scope="container", blame="workload", count=DEATHS),
-        finding("host3", "grows-v2", "oom_container_limit", scope="container", blame="workload", count=DEATHS),
+        dies("host1", "grower-*", "oom_container_limit", kind="Deployment", workload="grower", kills=True, blame="workload"),
+        dies("host2", "jump", "oom_container_limit", kills=True, blame="workload"),
+        dies("host2", "odd-name", "oom_container_limit", kills=True, blame="workload"),
+        dies("host3", "grows-v2", "oom_container_limit", kills=True, blame="workload"),
     ]),
     Scenario("oom-pod-limit", shows={
         "own-fault/innocent@host1": {"restarts": 0, "running": True},
         "own-fault/hog@host1": loop("OOMKilled 137"),
         "others-fault/innocent@host2": loop(OneOf("OOMKilled 137", "StartError 128")),
     }, findings=[
-        finding("host1", "own-fault", "oom_pod_limit", container="hog", scope="pod", count=DEATHS),
-        finding("host2", "others-fault", "oom_pod_limit", container="innocent", scope="pod", count=DEATHS),
+        dies("host1", "own-fault", "oom_pod_limit", container="hog", scope="pod", kills=True, blame="workload"),
+        finding("host2", "others-fault", "oom_pod_limit", container="innocent", scope="pod", blame="workload", count=DEATHS),
         finding("host2", "others-fault", "oom_pod_limit", container="hog", optional=True),
     ]),
     Scenario("oom-child", shows={
         "parent/app@host1": {"restarts": 0, "running": True},
         "parent-v2/app@host3": loop(KILLED),
     }, findings=[
-        finding("host1", "parent", "oom_child_process", blame="workload", count=1),
-        finding("host3", "parent-v2", "oom_container_limit", blame="workload", count=DEATHS),
+        finding("host1", "parent", "oom_child_process", scope="container", blame="workload", count=1),
+        dies("host3", "parent-v2", "oom_container_limit", kills=True, blame="workload"),
+    ], metrics=[
+        kills("host1", "oom-child", "parent", "child", 1), kills("host1", "oom-child", "parent", "init", 0),
+        *(m for m in no_deaths("oom-child", "host1") if m.name != OOM_KILLS),
     ]),
     Scenario("oom-then-stop", shows={
         "terminated/app@host1": loop("OOMKilled 143"),
         "gives-up/app@host1": loop("OOMKilled 0"),
     }, findings=[
-        finding("host1", "terminated", "oom_child_process", count=DEATHS),
+        finding("host1", "terminated", "oom_child_process", scope="container", blame="workload", count=DEATHS),
         # The ends by SIGTERM are told apart from the kills, whatever Kubernetes calls them.
-        finding("host1", "terminated", "killed", count=LOOPS),
-        finding("host1", "gives-up", OneOf("oom_child_process", "oom_container_limit"), count=DEATHS),
+        dies("host1", "terminated", "killed", blame="insufficient", count=LOOPS),
+        dies("host1", "gives-up", OneOf("oom_child_process", "oom_container_limit"), blame="workload"),
     ]),
     Scenario("oom-tmpfs", shows={
         "filler/app@host1": loop("StartError 128", last_message=Contains("container init was OOM-killed|ttrpc: closed")),
         "filler-v2/app@host3": {"restarts": LOOPS},
     }, findings=[
-        finding("host1", "filler", "oom_container_limit", count=DEATHS),
-        finding("host3", "filler-v2", "oom_container_limit", count=DEATHS),
+        # The kernel may kill more than once in a life that never begins.
+        dies("host1", "filler", "oom_container_limit", counted=False, blame="workload"),
+        dies("host3", "filler-v2", "oom_container_limit", counted=False, blame="workload"),
     ]),
     Scenario("exit-codes", shows={
         "exit-0/app@host1": loop("Completed 0"),
@@ -117,12 +145,12 @@ SCENARIOS = [
         "exit-127/app@host2": loop("Error 127"),
         "exit-1-v2/app@host3": loop("Error 1"),
     }, findings=[
-        finding("host1", "exit-0", "completed", count=DEATHS),
-        finding("host1", "exit-1", "app_error", blame="workload", count=DEATHS),
-        finding("host2", "exit-2", OneOf("app_panic", "app_error"), blame="workload", count=DEATHS),
-        finding("host1", "exit-126", "not_executable", blame="workload", count=DEATHS),
-        finding("host2", "exit-127", "command_not_found", blame="workload", count=DEATHS),
-        finding("host3", "exit-1-v2", "app_error", blame="workload", count=DEATHS),
+        dies("host1", "exit-0", "completed", blame="workload"),
+        dies("host1", "exit-1", "app_error", blame="workload"),
+        dies("host2", "exit-2", OneOf("app_panic", "app_error"), blame="workload"),
+        dies("host1", "exit-126", "not_executable", blame="workload"),
+        dies("host2", "exit-127", "command_not_found", blame="workload"),
+        dies("host3", "exit-1-v2", "app_error", blame="workload"),
     ]),
     Scenario("signals", shows={
         "segfault/app@host1": loop("Error 139"),
@@ -133,13 +161,13 @@ SCENARIOS = [
         "division-by-zero/app@host1": loop("Error 136"),
         "segfault-v2/app@host3": loop("Error 139"),
     }, findings=[
-        finding("host1", "segfault", "segfault", blame="workload", count=DEATHS),
-        finding("host1", "abort", "aborted", blame="workload", count=DEATHS),
-        finding("host1", "abort-child", "aborted", blame="workload", count=DEATHS),
-        finding("host1", "illegal-instruction", "illegal_instruction", count=DEATHS),
-        finding("host1", "bus-error", "bus_error", count=DEATHS),
-        finding("host1", "division-by-zero", OneOf("app_error", "app_panic", "aborted"), count=DEATHS),
-        finding("host3", "segfault-v2", "segfault", blame="workload", count=DEATHS),
+        dies("host1", "segfault", "segfault", blame="workload"),
+        dies("host1", "abort", "aborted", blame="workload"),
+        dies("host1", "abort-child", "aborted", blame="workload"),
+        dies("host1", "illegal-instruction", "illegal_instruction", blame="workload"),
+        dies("host1", "bus-error", "bus_error", blame="workload"),
+        dies("host1", "division-by-zero", OneOf("app_error", "app_panic", "aborted"), blame="workload"),
+        dies("host3", "segfault-v2", "segfault", blame="workload"),
     ]),
     Scenario("cannot-start", shows={
         "missing-command/app@host1": loop("StartError 128", last_message=Contains("no such file or directory")),
@@ -147,29 +175,29 @@ SCENARIOS = [
         "other-machine/app@host1": loop("Error 1"),
         "lost-interpreter/app@host2": loop("Error 1"),
     }, findings=[
-        finding("host1", "missing-command", OneOf("command_not_found", "start_error"), blame="workload", count=DEATHS),
-        finding("host1", "not-executable", OneOf("not_executable", "start_error"), blame="workload", count=DEATHS),
-        finding("host1", "other-machine", "exec_format", count=DEATHS),
-        finding("host2", "lost-interpreter", OneOf("command_not_found", "start_error"), count=DEATHS),
+        dies("host1", "missing-command", OneOf("command_not_found", "start_error"), blame="workload"),
+        dies("host1", "not-executable", OneOf("not_executable", "start_error"), blame="workload"),
+        dies("host1", "other-machine", "exec_format", blame="workload"),
+        dies("host2", "lost-interpreter", OneOf("command_not_found", "start_error"), blame="workload"),
     ]),
     Scenario("probes", shows={
         "liveness/app@host1": loop("Completed 0"),
         "liveness-deaf/app@host2": loop("Error 137"),
         "startup/app@host1": loop("Error 137"),
     }, findings=[
-        finding("host1", "liveness", "liveness_probe", count=AtLeast(2)),
-        finding("host2", "liveness-deaf", "liveness_probe", count=AtLeast(2)),
-        finding("host1", "startup", "startup_probe", count=AtLeast(2)),
+        dies("host1", "liveness", "liveness_probe", count=LOOPS, blame="workload"),
+        dies("host2", "liveness-deaf", "liveness_probe", count=LOOPS, blame="workload"),
+        dies("host1", "startup", "startup_probe", count=LOOPS, blame="workload"),
     ]),
     Scenario("images", shows={
         "no-registry/app@host1": {"restarts": 0, "waiting": OneOf("ErrImagePull", "ImagePullBackOff")},
         "never-pulled/app@host2": {"restarts": 0, "waiting": "ErrImageNeverPull"},
         "bad-name/app@host1": {"restarts": 0, "waiting": "InvalidImageName"},
     }, findings=[
-        finding("host1", "no-registry", "image_pull"),
-        finding("host2", "never-pulled", "image_pull"),
-        finding("host1", "bad-name", OneOf("image_pull", "config_error")),
-    ]),
+        finding("host1", "no-registry", "image_pull", scope="container"),
+        finding("host2", "never-pulled", "image_pull", scope="container"),
+        finding("host1", "bad-name", OneOf("image_pull", "config_error"), scope="container", blame="workload"),
+    ], metrics=no_deaths("images", "host1", "host2")),
     Scenario("config", shows={
         "configmap-env/app@host1": {"waiting": "CreateContainerConfigError", "message": 'configmap "nowhere" not found'},
         "configmap-key/app@host1": {"waiting": "CreateContainerConfigError", "message": Contains("couldn't find key nowhere")},
@@ -178,27 +206,31 @@ SCENARIOS = [
         "secret-volume/app@host1": {"waiting": "ContainerCreating", "message": None},
         "non-root/app@host1": {"waiting": "CreateContainerConfigError", "message": Contains("runAsNonRoot")},
     }, findings=[
-        finding("host1", "configmap-env", "config_error", blame="workload"),
-        finding("host1", "configmap-key", "config_error", blame="workload"),
-        Finding("host2", {"pod": "configmap-volume"}, cause="volume_mount"),
-        finding("host2", "secret-env", "config_error", blame="workload"),
-        Finding("host1", {"pod": "secret-volume"}, cause="volume_mount"),
-        finding("host1", "non-root", "config_error", blame="workload"),
-    ]),
+        finding("host1", "configmap-env", "config_error", blame="workload", scope="container"),
+        finding("host1", "configmap-key", "config_error", blame="workload", scope="container"),
+        Finding("host2", {"pod": "configmap-volume"}, cause="volume_mount", scope="pod", blame="insufficient"),
+        finding("host2", "secret-env", "config_error", blame="workload", scope="container"),
+        Finding("host1", {"pod": "secret-volume"}, cause="volume_mount", scope="pod", blame="insufficient"),
+        finding("host1", "non-root", "config_error", blame="workload", scope="container"),
+    ], metrics=no_deaths("config", "host1", "host2")),
     Scenario("init-and-sidecar", shows={
         "init/migrate@host1": loop("Error 4"),
         "init/app@host1": {"waiting": "PodInitializing"},
         "sidecar/proxy@host2": loop("Error 5"),
         "sidecar/app@host2": {"restarts": 0, "running": True},
     }, findings=[
-        finding("host1", "init", "app_error", container="migrate", blame="workload", count=DEATHS),
-        finding("host2", "sidecar", "app_error", container="proxy", blame="workload", count=DEATHS),
+        dies("host1", "init", "app_error", container="migrate", blame="workload"),
+        dies("host2", "sidecar", "app_error", container="proxy", blame="workload"),
     ]),
     Scenario("job", shows={
         "report-*/app@host2": {"phase": "Failed", "restarts": 0, "now": "Error 3", "instances": 2},
     }, findings=[
         Finding("host2", {"workload_kind": "Job", "workload": "report", "container": "app"},
-                cause="app_error", blame="workload", count=2),
+                cause="app_error", scope="container", blame="workload", count=2),
+    ], metrics=[
+        ends("host2", "job", "report", "app_error", 2, kind="Job"), ends("host2", "job", "report", "*", 2, kind="Job"),
+        Metric("host2", CRASHED_PODS, {"namespace": "e2e-job", "workload": "report"}, 2),
+        Metric("host2", CRASH_LOOPING, {"namespace": "e2e-job"}, 0),
     ]),
     Scenario("stops", shows={
         "graceful/app@host1": {"running": True},
@@ -209,27 +241,35 @@ SCENARIOS = [
     }, drive=delete_pods, findings=[
         finding("host1", "graceful", "stopped", optional=True),
         finding("host1", "exit-143", "stopped", optional=True),
-        finding("host2", "default-action", "slow_shutdown", count=1),
-        finding("host1", "slow", "slow_shutdown", count=1),
+        finding("host2", "default-action", "slow_shutdown", scope="container", blame="workload", count=1),
+        finding("host1", "slow", "slow_shutdown", scope="container", blame="workload", count=1),
         # Its third end may be the stop itself.
-        finding("host2", "crashing", "app_error", count=LOOPS),
+        finding("host2", "crashing", "app_error", scope="container", blame="workload", count=LOOPS),
+    ], metrics=[
+        ends("host1", "stops", "graceful", "*", 1), ends("host1", "stops", "graceful", "stopped", 1),
+        ends("host1", "stops", "exit-143", "*", 1), ends("host1", "stops", "exit-143", "stopped", 1),
+        ends("host2", "stops", "default-action", "*", 1), ends("host2", "stops", "default-action", "slow_shutdown", 1),
+        ends("host1", "stops", "slow", "*", 1), ends("host1", "stops", "slow", "slow_shutdown", 1),
+        ends("host2", "stops", "crashing", "*", AtLeast(3)),
     ]),
     Scenario("rollout", shows={
         "web-*/app@host1": {"restarts": 0, "running": True, "instances": 2},
     }, drive=roll_out, findings=[
         Finding("host1", {"workload": "web"}, optional=True, cause="stopped"),
+    ], metrics=[
+        ends("host1", "rollout", "web", "*", 2, kind="Deployment"), ends("host1", "rollout", "web", "stopped", 2, kind="Deployment"),
+        Metric("host1", CRASHED_PODS, {"namespace": "e2e-rollout"}, 0),
     ]),
     Scenario("daemonset", shows={
         "shipper-*/app@host1": {"restarts": 0, "running": True},
         "shipper-*/app@host2": loop("Error 7"),
         "shipper-*/app@host3": {"restarts": 0, "running": True},
     }, findings=[
-        Finding("host2", {"workload_kind": "DaemonSet", "workload": "shipper", "container": "app"},
-                cause="app_error", count=DEATHS),
-    ]),
+        dies("host2", "shipper-*", "app_error", kind="DaemonSet", workload="shipper", blame="workload"),
+    ], metrics=no_deaths("daemonset", "host1", "host3")),
     Scenario("static-pod", place=place_static_pod, shows={
         "agent-host2/app@host2": loop("Error 6"),
     }, findings=[
-        finding("host2", "agent-host2", "app_error", count=DEATHS),
+        dies("host2", "agent-host2", "app_error", kind="StaticPod", workload="agent", blame="workload"),
     ]),
 ]

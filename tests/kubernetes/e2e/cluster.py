@@ -65,7 +65,7 @@ def eventually(seconds, problems):
     while True:
         try:
             last = problems()
-        except (OSError, ValueError, RuntimeError, ApiError, http.client.HTTPException) as error:
+        except (OSError, ValueError, RuntimeError, ApiError, http.client.HTTPException, subprocess.SubprocessError) as error:
             last = [repr(error)]
         if not last or time.monotonic() > until:
             return last
@@ -99,6 +99,23 @@ def containers(namespace):
     return shown
 
 
+def ends(namespace):
+    """How many instances of each container have ended, under "pod/container@node", as the status proves it now."""
+    counted = {}
+    for pod in get_json(f"/api/v1/namespaces/{namespace}/pods")["items"]:
+        status = pod.get("status", {})
+        for s in status.get("initContainerStatuses", []) + status.get("containerStatuses", []):
+            name = f"{pod['metadata']['name']}/{s['name']}@{pod['spec'].get('nodeName')}"
+            counted[name] = s["restartCount"] + newest_has_ended(s)
+    return counted
+
+
+def newest_has_ended(status):
+    """restartCount is the number of the newest instance; while the next one waits, lastState is still its."""
+    last = status.get("lastState", {}).get("terminated", {}).get("containerID")
+    return "terminated" in status["state"] or ("waiting" in status["state"] and last is not None and last == status.get("containerID"))
+
+
 def ended(state):
     """A terminated state as "Reason code"."""
     terminated = state.get("terminated")
@@ -117,6 +134,18 @@ def agent_path(node):
     """Where the API server passes requests on to the agent of a node."""
     meta = agent_pod(node)["metadata"]
     return f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}:{AGENT_PORT}/proxy"
+
+
+def agent_requests():
+    """Every request of the agents to the API server so far, by the agent's pod: (when, verb, resource, user agent)."""
+    requests = {}
+    for line in (WORK / "log/audit").read_text().splitlines():
+        event = json.loads(line)
+        pod = event["user"].get("extra", {}).get("authentication.kubernetes.io/pod-name", ["?"])[0]
+        what = event.get("objectRef", {}).get("resource", event["requestURI"])
+        if event["stage"] != "ResponseComplete" or event["verb"] != "watch":   # a watch is told at its start and its end
+            requests.setdefault(pod, []).append((event["requestReceivedTimestamp"], event["verb"], what, event.get("userAgent", "")))
+    return requests
 
 
 _asked = {}     # node: (when, findings); every scenario asks every second, and an exec is dear

@@ -63,11 +63,12 @@ def differences(expected, seen):
 class Finding:
     """One finding that a node's agent must tell, exactly once (`optional`: at most once).
 
-    `subject` are the fields that tell whose finding it is; the other arguments are fields of the finding itself.
+    `subject` are the fields that tell whose finding it is; `deaths`, if given, which ends it must count to the number;
+    the other arguments are fields of the finding itself.
     """
 
-    def __init__(self, node, subject=None, optional=False, **fields):
-        self.node, self.subject, self.optional, self.fields = node, subject or {}, optional, fields
+    def __init__(self, node, subject=None, optional=False, deaths=None, **fields):
+        self.node, self.subject, self.optional, self.deaths, self.fields = node, subject or {}, optional, deaths, fields
 
     def is_about(self, finding):
         subjects = finding.get("subjects") or []
@@ -79,8 +80,24 @@ class Finding:
 
 
 @dataclasses.dataclass
+class Deaths:
+    """The ends of one container that dies again and again, as metrics must count them.
+
+    `causes` are those under which they may be counted; an end that no status described counts as unknown. `kills` says
+    that each end is one OOM kill, `counted` that the finding counts each.
+    """
+    pod: str
+    container: str
+    kind: str
+    workload: str
+    causes: tuple
+    kills: bool = False
+    counted: bool = True
+
+
+@dataclasses.dataclass
 class Metric:
-    """The sum of a metric's series with these labels, on one node."""
+    """The sum of a metric's series with these labels, on one node; where there is none it is 0."""
     node: str
     name: str
     labels: dict
@@ -118,11 +135,38 @@ def compare_metrics(expected, seen):
     for want in expected:
         series = [(labels, value) for name, labels, value in seen.get(want.node, [])
                   if name == want.name and not differences(want.labels, labels)]
-        what = f"{want.node}: {want.name}{want.labels}"
-        if not series:
-            problems.append(f"{what}: no such series")
-        elif not accepts(want.value, sum(value for _, value in series)):
-            problems.append(f"{what} is {sum(value for _, value in series):g}, expected {show(want.value)}")
+        total = sum(value for _, value in series)
+        if not accepts(want.value, total):
+            problems.append(f"{want.node}: {want.name}{want.labels} is {total:g}, expected {show(want.value)}"
+                            + ("" if series else " (no such series)"))
+    return problems
+
+
+TERMINATIONS = "nodewhy_container_terminations_total"
+OOM_KILLS = "nodewhy_workload_oom_kills_total"
+CRASHED_PODS = "nodewhy_workload_crashed_pods"
+CRASH_LOOPING = "nodewhy_workload_crash_looping_containers"
+
+
+def compare_deaths(expected, ends, findings, metrics, namespace):
+    """Holds what the agents count to `ends`, which Kubernetes shows at the same moment: to the number."""
+    problems = []
+    for want in (e for e in expected if e.deaths):
+        d = want.deaths
+        died = {name: n for name, n in ends.items() if accepts(f"{d.pod}/{d.container}@{want.node}", name)}
+        total = sum(died.values())
+        told = [f for f in findings.get(want.node, []) if want.is_about(f) and accepts(want.fields.get("cause"), f.get("cause"))]
+        if d.counted and [f["count"] for f in told] != [total]:
+            problems.append(f"{want}: counts {[f['count'] for f in told]}, Kubernetes shows {total} ends")
+        workload = {"namespace": namespace, "workload_kind": d.kind, "workload": d.workload}
+        container = workload | {"container": d.container}
+        wanted = [Metric(want.node, TERMINATIONS, container, total),
+                  Metric(want.node, TERMINATIONS, container | {"cause": OneOf(*d.causes, "unknown")}, total),
+                  Metric(want.node, CRASHED_PODS, workload, len(died)),
+                  Metric(want.node, CRASH_LOOPING, workload, len(died))]
+        if d.kills:
+            wanted.append(Metric(want.node, OOM_KILLS, container | {"victim": "init"}, total))
+        problems += compare_metrics(wanted, metrics)
     return problems
 
 

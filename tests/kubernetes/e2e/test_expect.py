@@ -1,8 +1,8 @@
 """python3 -m unittest discover -s tests/kubernetes -t tests/kubernetes"""
 import unittest
 
-from e2e.expect import (AtLeast, Contains, Finding, Metric, OneOf, accepts, compare_findings, compare_metrics,
-                        differences, parse_metrics)
+from e2e.expect import (AtLeast, Contains, Deaths, Finding, Metric, OneOf, accepts, compare_deaths, compare_findings,
+                        compare_metrics, differences, parse_metrics)
 
 
 def told(id="1", cause="oom_container_limit", pod="grower-x", count=3, **more):
@@ -84,6 +84,36 @@ process_resident_memory_bytes 1.5e+07
         self.assertEqual(compare_metrics([Metric("host1", total, {"namespace": "e2e-a"}, 5)], seen), [])
         self.assertIn("is 3, expected at least 4", compare_metrics([Metric("host1", total, {"cause": "seg*"}, AtLeast(4))], seen)[0])
         self.assertIn("no such series", compare_metrics([Metric("host2", total, {}, 1)], seen)[0])
+        self.assertEqual(compare_metrics([Metric("host2", total, {}, 0)], seen), [])
+
+
+class Ends(unittest.TestCase):
+    EXPECTED = Finding("host1", {"pod": "grower-*"}, cause="oom_container_limit", count=AtLeast(2),
+                       deaths=Deaths("grower-*", "app", "Deployment", "grower", ("oom_container_limit",), kills=True))
+    LABELS = 'namespace="e2e-a",workload_kind="Deployment",workload="grower"'
+
+    def compare(self, oom=3, unknown=0, error=0, kills=3, pods=1, count=3, ends=3):
+        container = self.LABELS + ',container="app"'
+        page = f"""nodewhy_container_terminations_total{{{container},cause="oom_container_limit"}} {oom}
+nodewhy_container_terminations_total{{{container},cause="unknown"}} {unknown}
+nodewhy_container_terminations_total{{{container},cause="app_error"}} {error}
+nodewhy_workload_oom_kills_total{{{container},victim="init",cause="oom_container_limit"}} {kills}
+nodewhy_workload_crashed_pods{{{self.LABELS}}} {pods}
+nodewhy_workload_crash_looping_containers{{{self.LABELS}}} 1"""
+        return compare_deaths([self.EXPECTED], {"grower-x/app@host1": ends, "other/app@host1": 9},
+                              {"host1": [told(count=count)]}, {"host1": parse_metrics(page)}, "e2e-a")
+
+    def test_exact(self):
+        self.assertEqual(self.compare(), [])
+        self.assertEqual(self.compare(oom=2, unknown=1), [], "an end that nobody described")
+
+    def test_each_figure_is_held_to_the_number(self):
+        self.assertIn("counts [2], Kubernetes shows 3", self.compare(count=2)[0])
+        self.assertIn("is 2, expected 3", self.compare(oom=2)[0])
+        self.assertIn("is 2, expected 3", self.compare(oom=2, error=1)[0])
+        self.assertIn("oom_kills_total", self.compare(kills=4)[0])
+        self.assertIn("crashed_pods", self.compare(pods=2)[0])
+        self.assertEqual(len(self.compare(ends=4)), 4)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,32 @@
 They are played one after another when the scenarios are done, because they touch everybody. Each holds the agents to
 the same rule: a container that loops has one finding, the same as before, and its count is the number of its ends.
 """
+import datetime
 import json
 import os
 import signal
+import subprocess
 import time
 
 from e2e import cluster
+from e2e.expect import TERMINATIONS, Metric, compare_metrics
 
 NAMESPACE = "e2e-upheaval"
 PATIENCE = 150      # of a loop's next start: 40 or 80 s of back-off, and what the status takes to arrive
+
+WATCH_LASTS = 240   # at least: the client asks for 290 s, the server ends none earlier by itself
 
 LOOP = {
     "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "loop", "namespace": NAMESPACE},
     "spec": {"nodeSelector": {"kubernetes.io/hostname": "host1"}, "containers": [
         {"name": "app", "image": "crash", "imagePullPolicy": "Never", "args": ["sleep", "1000", "exit", "9"]}]},
+}
+
+
+ALONE = {
+    "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "alone", "namespace": NAMESPACE},
+    "spec": {"terminationGracePeriodSeconds": 1, "containers": [
+        {"name": "app", "image": "crash", "imagePullPolicy": "Never", "args": ["sleep", "1000", "exit", "6"]}]},
 }
 
 
@@ -29,18 +41,39 @@ def play(nodes):
     if told:
         return {"upheaval-begin": told}
     failed = {}
-    for upheaval in (agent_killed, api_server_frozen, kubelet_restarted):
-        if upheaval is kubelet_restarted and "host3" not in nodes:
-            continue
+    for upheaval in played(nodes):
         problems = upheaval()
         if problems:
             failed[upheaval.__name__] = problems
     return failed
 
 
+def played(nodes):
+    """What `play` plays. The requests come first: the others make the agents ask again."""
+    needs = {requests_are_few: "host1", agent_killed: "host1", api_server_frozen: "host1", api_server_killed: "host2",
+             kubelet_restarted: "host3"}
+    return [upheaval for upheaval, node in needs.items() if node in nodes]
+
+
 def names(nodes):
-    """What `play` plays."""
-    return ["agent_killed", "api_server_frozen"] + ["kubelet_restarted"] * ("host3" in nodes)
+    return [upheaval.__name__ for upheaval in played(nodes)]
+
+
+def requests_are_few():
+    """Each agent has listed the pods once and watches them: nothing else, and nothing again and again."""
+    problems = []
+    for pod, requests in cluster.agent_requests().items():
+        other = [r for r in requests if r[1] not in ("list", "watch") or r[2] != "pods" or not r[3].startswith("nodewhy/")]
+        if other:
+            problems.append(f"{pod} also asked for {other[:3]}")
+        lists = [r for r in requests if r[1] == "list"]
+        if len(lists) != 1:
+            problems.append(f"{pod} has listed {len(lists)} times")
+        watches = [moment(r[0]) for r in requests if r[1] == "watch"]
+        again = [later - earlier for earlier, later in zip(watches, watches[1:]) if later - earlier < WATCH_LASTS]
+        if not watches or again:
+            problems.append(f"{pod} watches were begun after {again} s")
+    return problems if cluster.agent_requests() else ["the API server knows no request of an agent"]
 
 
 def agent_killed():
@@ -67,6 +100,58 @@ def api_server_frozen():
     finally:
         os.kill(server, signal.SIGCONT)
     return same_and_exact(before)
+
+
+def api_server_killed():
+    """The API server is gone for more than a minute, while a pod dies on host1 and one that it has never seen on host2."""
+    before, agent, asked = finding(), agent_container("host2"), lists()
+    os.kill(int((cluster.WORK / "pid/kube-apiserver").read_text()), signal.SIGKILL)
+    gone = time.monotonic()
+    cluster.on_node("host2", "tee", "/etc/kubernetes/manifests/alone.yaml", stdin=json.dumps(ALONE))
+    try:
+        # Its starts are 0, 10, 20 and 40 s apart.
+        told = cluster.eventually(100, lambda: [] if counted_on_node("host2", agent) >= 2 else ["no ends are told on host2"])
+        time.sleep(max(0, 60 - (time.monotonic() - gone)))
+    finally:
+        subprocess.run([cluster.HERE / "api-server.sh"], check=True)
+    problems = told or cluster.eventually(90, alone_is_exact) or same_and_exact(before)
+    # A list for what it has missed, and no more; spread over a minute, as all agents of a cluster ask then.
+    more = {pod: n - asked.get(pod, 0) for pod, n in lists().items()}
+    return problems + [f"{pod} has listed {n} times since" for pod, n in more.items() if n > 1]
+
+
+def agent_container(node):
+    return cluster.agent_pod(node)["status"]["containerStatuses"][0]["containerID"].split("//")[1]
+
+
+def lists():
+    return {pod: sum(r[1] == "list" for r in requests) for pod, requests in cluster.agent_requests().items()}
+
+
+def moment(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def counted_on_node(node, agent):
+    """The ends of the static pod that the agent tells, asked on the node itself: there is no API server to ask by."""
+    said = cluster.on_node(node, "ctr", "-n", "k8s.io", "tasks", "exec", "--exec-id", f"ask-{time.monotonic_ns()}", agent,
+                           "nodewhy", "findings", "--all", "--output=json")
+    return sum(f["count"] for f in json.loads(said)["findings"] if is_about_alone(f))
+
+
+def is_about_alone(finding):
+    return any(s["namespace"] == NAMESPACE and s["pod"] == "alone-host2" for s in finding["subjects"])
+
+
+def alone_is_exact():
+    """How what is told and counted of the static pod differs from what its status proves."""
+    ends = cluster.ends(NAMESPACE).get("alone-host2/app@host2")
+    if ends is None:
+        return ["the static pod has no mirror yet"]
+    told = sum(f["count"] for f in cluster.findings("host2") if is_about_alone(f))
+    labels = {"namespace": NAMESPACE, "workload_kind": "StaticPod", "workload": "alone", "container": "app"}
+    problems = compare_metrics([Metric("host2", TERMINATIONS, labels, ends)], {"host2": cluster.metrics("host2")})
+    return problems + [f"{told} ends told, Kubernetes has seen {ends}"] * (told != ends)
 
 
 def kubelet_restarted():
