@@ -8,7 +8,7 @@
 
 use crate::{
     checkpoint_file::CheckpointFile,
-    config::{AgentConfig, KubeletLogChoice, Output, PodSourceChoice},
+    config::{AgentConfig, DisksChoice, KubeletLogChoice, Output, PodSourceChoice},
     core::{Checkpoint, Core, Effect, Resume, Snapshot},
     exporters::{
         http::{self, Guard, SnapshotReader},
@@ -18,7 +18,11 @@ use crate::{
     record::Recorder,
     signal::{Body, KubeletPosition, NodeFacts, Signal},
     sources::{
-        self, Outlet, Stop, Stopper, cgroups::SamplerHandle, container_log, kernel_log, kubelet_log, mounts, node_facts, pod_logs, pods,
+        self, Outlet, Stop, Stopper,
+        cgroups::SamplerHandle,
+        container_log,
+        disks::{self, DisksHandle},
+        kernel_log, kubelet_log, mounts, node_facts, pod_logs, pods,
     },
     telemetry,
 };
@@ -56,6 +60,7 @@ pub struct Agent {
     requests: mpsc::Receiver<oneshot::Sender<Arc<Snapshot>>>,
     reader: CoreReader,
     sampler: SamplerHandle,
+    disks: Option<DisksHandle>,
     stopper: Stopper,
     threads: Vec<std::thread::JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
@@ -149,7 +154,8 @@ impl Agent {
         let (stopper, stop) = sources::stop().context("cannot make a pipe")?;
         let (ask, requests) = mpsc::channel(WAITING_READERS);
         let sampler = sources::cgroups::spawn(&config.roots, outlet.clone()).context("cannot start the sampler's thread")?;
-        let threads = start_threads(config, &facts, positions, &outlet, &stop)?;
+        let mut threads = start_threads(config, &facts, positions, &outlet, &stop)?;
+        let disks = start_disks(config, &facts, &outlet, &stop, &mut threads)?;
         let tasks = start_tasks(config, &facts, &outlet);
         let log = finding_log(config.output);
         Ok(Self {
@@ -159,6 +165,7 @@ impl Agent {
             requests,
             reader: CoreReader { ask, outlet },
             sampler,
+            disks,
             stopper,
             threads,
             tasks,
@@ -216,6 +223,7 @@ impl Agent {
         match effect {
             Effect::Finding { change, finding } => say(&mut self.log, change, &finding),
             Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
+            Effect::MeasureStorage => self.disks.iter().for_each(DisksHandle::measure_soon),
             Effect::ReadLog { namespace, pod, uid, container, attempt } => {
                 self.read_log(container_log::Wanted { namespace, pod, uid, container, attempt });
             }
@@ -297,6 +305,22 @@ fn start_threads(
         threads.push(thread.context("cannot start the pod directory's thread")?);
     }
     Ok(threads)
+}
+
+fn start_disks(
+    config: &AgentConfig,
+    facts: &NodeFacts,
+    outlet: &Outlet,
+    stop: &Stop,
+    threads: &mut Vec<std::thread::JoinHandle<()>>,
+) -> anyhow::Result<Option<DisksHandle>> {
+    if config.disks == DisksChoice::None {
+        return Ok(None);
+    }
+    let started = disks::spawn(&config.roots, &facts.node, outlet.clone(), stop.clone());
+    let (handle, thread) = started.context("cannot start the disks' thread")?;
+    threads.push(thread);
+    Ok(Some(handle))
 }
 
 fn start_tasks(config: &AgentConfig, facts: &NodeFacts, outlet: &Outlet) -> Vec<JoinHandle<()>> {

@@ -2,7 +2,7 @@
 
 use crate::{
     cli,
-    config::{AgentConfig, ConfigError, KernelLogChoice, KubeletLogChoice, Output, PodSourceChoice, Roots},
+    config::{AgentConfig, ConfigError, DisksChoice, KernelLogChoice, KubeletLogChoice, Output, PodSourceChoice, Roots},
 };
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};
@@ -63,6 +63,12 @@ pub struct SourceArgs {
     /// The kubelet's directory of container logs: names pods without an API server.
     #[arg(long, env = "NODEWHY_POD_LOG_DIR", default_value_os_t = Roots::default().pod_logs)]
     pub pod_log_dir: PathBuf,
+    /// The kubelet's directory, as the host names it; by default the kubelet's own --root-dir, or where distributions have it.
+    #[arg(long, env = "NODEWHY_KUBELET_ROOT")]
+    pub kubelet_root: Option<PathBuf>,
+    /// The container runtime's directory of images and layers; by default where runtimes and distributions have it.
+    #[arg(long, env = "NODEWHY_RUNTIME_ROOT")]
+    pub runtime_root: Option<PathBuf>,
     /// How to read the kernel's log; auto takes the first that works and says why not the others.
     #[arg(long, env = "NODEWHY_KERNEL_LOG", value_enum, default_value_t)]
     pub kernel_log: KernelLogChoice,
@@ -72,6 +78,9 @@ pub struct SourceArgs {
     /// Where to learn of this node's pods; auto asks the API server when running in a cluster.
     #[arg(long, env = "NODEWHY_PODS", value_enum, default_value_t)]
     pub pods: PodSourceChoice,
+    /// Whether to watch the disks that the kubelet evicts pods for.
+    #[arg(long, env = "NODEWHY_DISKS", value_enum, default_value_t)]
+    pub disks: DisksChoice,
 }
 
 /// How findings are printed.
@@ -188,6 +197,8 @@ impl SourceArgs {
             kmsg: self.kmsg.clone(),
             journal: self.journal_dirs.clone(),
             pod_logs: self.pod_log_dir.clone(),
+            kubelet: self.kubelet_root.clone().map_or_else(|| Roots::default().kubelet, |path| vec![path]),
+            runtime: self.runtime_root.clone().map_or_else(|| Roots::default().runtime, |path| vec![path]),
             kubelet_logs: Roots::default().kubelet_logs,
         }
     }
@@ -200,6 +211,7 @@ impl SourceArgs {
             kernel_log: self.kernel_log,
             kubelet_log: self.kubelet_log.clone(),
             pods: self.pods,
+            disks: self.disks,
             history: true,
             output,
             listen: None,
@@ -237,6 +249,7 @@ impl DemoArgs {
     pub fn resolve(&self) -> AgentConfig {
         AgentConfig {
             pods: PodSourceChoice::None,
+            disks: DisksChoice::None,
             kubelet_log: KubeletLogChoice::None,
             history: false,
             ..self.sources.resolve(self.output.output)

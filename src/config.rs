@@ -19,6 +19,10 @@ pub struct Roots {
     pub journal: Vec<PathBuf>,
     /// The kubelet's directory of container logs.
     pub pod_logs: PathBuf,
+    /// Where the kubelet may have its files; the first that exists, unless the kubelet's own flags say.
+    pub kubelet: Vec<PathBuf>,
+    /// Where the runtime may have images and layers; the first that holds any.
+    pub runtime: Vec<PathBuf>,
     /// Files that a kubelet may log to where it does not log to the journal; the first that exists is read.
     pub kubelet_logs: Vec<PathBuf>,
 }
@@ -32,6 +36,20 @@ impl Default for Roots {
             kmsg: "/dev/kmsg".into(),
             journal: vec!["/var/log/journal".into(), "/run/log/journal".into()],
             pod_logs: "/var/log/pods".into(),
+            // Most, k0s, MicroK8s.
+            kubelet: ["/var/lib/kubelet", "/var/lib/k0s/kubelet", "/var/snap/microk8s/common/var/lib/kubelet"].map(Into::into).into(),
+            // A distribution's own before the usual ones, which may be left from something else.
+            runtime: [
+                "/var/lib/rancher/k3s/agent/containerd",
+                "/var/lib/rancher/rke2/agent/containerd",
+                "/var/lib/k0s/containerd",
+                "/var/snap/microk8s/common/var/lib/containerd",
+                "/var/lib/containerd",
+                "/var/lib/containers/storage",
+                "/var/lib/docker",
+            ]
+            .map(Into::into)
+            .into(),
             // Talos, RKE2, and k3s under OpenRC.
             kubelet_logs: ["/var/log/kubelet.log", "/var/lib/rancher/rke2/agent/logs/kubelet.log", "/var/log/k3s.log"]
                 .map(Into::into)
@@ -107,6 +125,16 @@ pub enum PodSourceChoice {
     None,
 }
 
+/// Whether to watch the node's disks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum DisksChoice {
+    /// The filesystems of the kubelet and the runtime, the kubelet's thresholds, what pods have on the disks.
+    #[default]
+    Auto,
+    /// Not at all.
+    None,
+}
+
 /// How findings are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
@@ -130,6 +158,8 @@ pub struct AgentConfig {
     pub kubelet_log: KubeletLogChoice,
     /// Where to learn of pods.
     pub pods: PodSourceChoice,
+    /// Whether to watch the disks.
+    pub disks: DisksChoice,
     /// Whether to explain what the kernel's log still holds from before the start.
     pub history: bool,
     /// How findings are printed.

@@ -210,6 +210,9 @@ fn start_of_second_run(before: &[Signal]) -> Vec<Signal> {
             Body::Mounts(_) => "mounts".into(),
             Body::ContainerMounts(read) => format!("mounts {}", read.cgroup),
             Body::NodeMemory(_) => "memory".into(),
+            Body::Room(_) => "room".into(),
+            Body::EvictionSettings(_) => "eviction settings".into(),
+            Body::PodStorage(_) => "pod storage".into(),
             Body::Pods(_) => format!("pods {}", state.len()),
             Body::Gap(_) | Body::ContainerLog(_) | Body::Kubelet(_) | Body::Tick => continue,
         };

@@ -5,7 +5,7 @@ use crate::{
     args::SourceArgs,
     config::{PodSourceChoice, Roots},
     signal::SourceState,
-    sources::{cgroups, kernel_log, kubelet_log, mounts, node_facts, pods},
+    sources::{cgroups, disks, kernel_log, kubelet_log, mounts, node_facts, pods},
 };
 use std::{io::Write, path::Path, process::ExitCode};
 
@@ -24,7 +24,9 @@ pub fn run(args: &SourceArgs) -> anyhow::Result<ExitCode> {
     let cgroups = cgroups_line(&roots.cgroup);
     let explains_kills = log.iter().chain([&cgroups]).any(Line::is_up);
     let kubelet = Line::from(kubelet_log::probe(&args.kubelet_log, &roots, &facts.boot_id));
-    let others = [kubelet, processes_line(&roots.proc), mounts_line(&roots), pod_logs_line(&roots.pod_logs), pods_line(args.pods)];
+    let (state, detail) = disks::probe(&roots, &facts.node);
+    let disks = Line { source: "disks".into(), state, detail, remedy: None };
+    let others = [kubelet, processes_line(&roots.proc), mounts_line(&roots), pod_logs_line(&roots.pod_logs), disks, pods_line(args.pods)];
     let mut out = std::io::stdout().lock();
     writeln!(out, "node {}, kernel {}, boot {}", facts.node, facts.kernel, facts.boot_id)?;
     for line in log.iter().chain([&cgroups]).chain(&others) {

@@ -4,8 +4,8 @@
 //! again and counted once.
 
 use super::{
-    Counters, deaths::DurableDeaths, kernel_log::Resume, kernel_problems::DurableProblems, kubelet::DurableKubelet, lost::Lost,
-    recent_kills::RecentKills, waiting::WaitNote,
+    Counters, deaths::DurableDeaths, evictions::DurableEvictions, kernel_log::Resume, kernel_problems::DurableProblems,
+    kubelet::DurableKubelet, lost::Lost, recent_kills::RecentKills, waiting::WaitNote,
 };
 use crate::{
     diagnosis::{kill_ledger::Baseline, termination::Slot, vmstat::VmstatCheck},
@@ -47,6 +47,9 @@ pub struct Checkpoint {
     pub baselines: BTreeMap<String, Baseline>,
     /// Marks and stories of containers.
     pub deaths: DurableDeaths,
+    /// Pods whose eviction was told.
+    #[serde(default)]
+    pub evictions: DurableEvictions,
     /// Containers in which the kernel killed lately.
     #[serde(default)]
     pub recent_kills: RecentKills,

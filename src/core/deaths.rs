@@ -10,7 +10,7 @@ use crate::{
         oom::place_name,
         termination::{Slot, Termination, Terminations, pod_key},
     },
-    findings::{Change, Finding, FindingId, FindingState, Life, Occurrence, Subject, Topic},
+    findings::{Change, EvidenceSource, Finding, FindingId, FindingState, Life, Occurrence, Subject, Topic},
     model::{BootTime, Cause, ContainerId, Moment, PodUid},
     parse::{container_log::LastWords, kubelet},
     signal::{ContainerLogTail, ContainerRecord, ContainerState, PodRecord, SourceName},
@@ -115,9 +115,16 @@ impl Deaths {
     }
 
     /// Remembers what a container said last.
-    pub fn note_last_words(&mut self, tail: &ContainerLogTail) {
-        if let Some(words) = LastWords::of(&tail.lines) {
-            push_bounded(&mut self.last_words, ((tail.pod.clone(), tail.container.clone(), tail.attempt), words));
+    pub fn note_last_words(&mut self, tail: &ContainerLogTail) -> Option<LastWords> {
+        let words = LastWords::of(&tail.lines)?;
+        push_bounded(&mut self.last_words, ((tail.pod.clone(), tail.container.clone(), tail.attempt), words));
+        Some(words)
+    }
+
+    /// The ends of a pod's containers that are still to be told follow from what the kubelet did to the pod.
+    pub fn explain_by_pod(&mut self, pod: &PodUid, exit: &Exit) {
+        for (_, death) in self.durable.waiting.iter_mut().filter(|(_, death)| death.pod == *pod) {
+            death.exit = exit.clone();
         }
     }
 
@@ -226,6 +233,16 @@ fn push_bounded<T>(notes: &mut VecDeque<T>, note: T) {
 }
 
 impl Core {
+    /// Takes in what a container said last.
+    pub(super) fn last_words(&mut self, tail: &ContainerLogTail, at: Moment) {
+        let words = self.deaths.note_last_words(tail);
+        if words.is_some_and(|words| words.no_space) {
+            let subject = Subject { container: Some(tail.container.clone()), ..self.inventory.subject(Some(&tail.pod), None) };
+            let what = format!("the last words of {}: no space was left on a device", place_name(&subject));
+            self.note_no_space(at, EvidenceSource::ContainerLog, what);
+        }
+    }
+
     /// Looks at a pod for ends that are new.
     pub(super) fn watch_deaths(&mut self, pod: &PodRecord, uid: &PodUid, at: Moment) {
         let pod = self.deaths.with_first_deletion(pod);
@@ -470,6 +487,7 @@ impl Core {
 
     /// Forgets a pod that is gone, and resolves what was about it.
     pub(super) fn pod_gone(&mut self, uid: &PodUid, key: &str, now: BootTime) {
+        self.tell_evictions_of(uid);
         let due: Vec<_> = self.deaths.durable.waiting.extract_if(.., |(_, death)| death.pod == *uid).collect();
         for (_, death) in due {
             self.tell_death(&death);

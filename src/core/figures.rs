@@ -3,6 +3,7 @@
 use super::{ContainerFigures, Core, Fill, Snapshot, WorkloadFigures};
 use crate::{
     diagnosis::{
+        eviction::MAX_STORAGE_PODS,
         oom_cases::MAX_CASES,
         termination::{MAX_SLOTS, Slot, SlotList},
     },
@@ -24,6 +25,7 @@ impl Core {
             containers: self.container_figures(),
             pressure: Resource::ALL.into_iter().filter_map(|of| Some((of, self.inventory.node_pressure().latest(of)?))).collect(),
             workloads: self.workload_figures(),
+            room: self.room_figures(),
             unexplained_oom_kills: self.vmstat.unexplained(),
             kubelet_version: self.kubelet_log.durable.life.version.clone(),
             kubelet_verbosity: self.kubelet_log.durable.life.verbosity,
@@ -99,6 +101,7 @@ impl Core {
             Fill { store: "containers", used: self.inventory.containers().count(), capacity: MAX_CONTAINERS },
             Fill { store: "terminations", used: self.deaths.durable.terminations.len(), capacity: MAX_SLOTS },
             Fill { store: "oom_cases", used: self.oom_cases.len(), capacity: MAX_CASES },
+            Fill { store: "pod_storage", used: self.room.storage.len(), capacity: MAX_STORAGE_PODS },
         ]
     }
 }

@@ -41,6 +41,11 @@ impl Health {
         self.sources.get(&source).is_some_and(|health| health.state == SourceState::Up)
     }
 
+    /// Whether a source has said nothing for longer than is normal.
+    pub fn is_stale(&self, source: SourceName) -> bool {
+        self.sources.get(&source).is_some_and(|health| health.state == SourceState::Stale)
+    }
+
     /// The sources that could not be read, in words.
     pub fn blind(&self) -> Vec<String> {
         let down = self.sources.values().filter(|health| health.state != SourceState::Up);

@@ -150,6 +150,7 @@ impl Core {
         let restarted = self.kubelet_log.durable.life.told(&observation, at.boot);
         self.counters.kubelet_restarts += u64::from(restarted);
         self.observe_node(&observation, at);
+        self.observe_room(&observation, at);
         let subject = &observation.subject;
         let named = || self.inventory.pod_named(subject.namespace.as_deref()?, subject.pod.as_deref()?);
         let Some(pod) = subject.uid.clone().or_else(named) else { return };

@@ -15,6 +15,7 @@ mod condition;
 mod death_words;
 mod deaths;
 mod effect;
+mod evictions;
 mod figures;
 mod health;
 mod kernel_log;
@@ -26,6 +27,8 @@ mod node_trouble;
 mod oom_telling;
 mod pod_words;
 mod recent_kills;
+mod room;
+mod room_figures;
 mod silent_ends;
 mod snapshot;
 mod starvation;
@@ -35,7 +38,10 @@ pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
 pub use effect::Effect;
 pub use kernel_log::Resume;
 pub use recent_kills::RecentKill;
-pub use snapshot::{ContainerFigures, ContainerKey, Counters, Fill, Snapshot, SourceHealth, WorkloadFigures};
+pub use snapshot::{
+    ContainerFigures, ContainerKey, Counters, FilesystemFigures, Fill, PodStorageFigures, RoomFigures, SignalFigures, Snapshot,
+    SourceHealth, WorkloadFigures,
+};
 
 use crate::{
     diagnosis::{
@@ -53,6 +59,7 @@ use crate::{
     },
 };
 use deaths::Deaths;
+use evictions::Evictions;
 use health::Health;
 use kernel_log::KernelLog;
 use kernel_problems::KernelProblems;
@@ -61,6 +68,7 @@ use lost::Lost;
 use oom_telling::Inherited;
 use pod_words::PodWords;
 use recent_kills::RecentKills;
+use room::Room;
 use std::collections::{BTreeMap, VecDeque};
 use waiting::WaitNote;
 
@@ -83,6 +91,8 @@ pub struct Core {
     ledger: KillLedger,
     vmstat: VmstatCheck,
     deaths: Deaths,
+    evictions: Evictions,
+    room: Room,
     recent_kills: RecentKills,
     kernel_problems: KernelProblems,
     kubelet_log: KubeletLog,
@@ -137,11 +147,14 @@ impl Core {
             Body::Mounts(table) => self.mounts(&table, at),
             Body::ContainerMounts(read) => self.container_mounts(&read, at),
             Body::Pods(update) => self.pods(&update, at),
-            Body::ContainerLog(tail) => self.deaths.note_last_words(&tail),
+            Body::ContainerLog(tail) => self.last_words(&tail, at),
             Body::Kubelet(line) => {
                 self.health.record(SourceName::KubeletLog, at);
                 self.kubelet(&line, at);
             }
+            Body::Room(sample) => self.room(&sample, at),
+            Body::EvictionSettings(settings) => self.eviction_settings(&settings),
+            Body::PodStorage(sample) => self.pod_storage(&sample, at),
             Body::Tick => {}
         }
         if self.due().is_none_or(|due| now.boot >= due) {
@@ -183,6 +196,7 @@ impl Core {
             baselines: self.ledger.baselines().clone(),
             vmstat: self.vmstat.clone(),
             deaths: self.deaths.durable.clone(),
+            evictions: self.evictions.durable.clone(),
             recent_kills: self.recent_kills.clone(),
             waiting: self.waiting.clone(),
             kernel_problems: self.kernel_problems.durable.clone(),
@@ -204,6 +218,7 @@ impl Core {
             self.ledger = KillLedger::restore(checkpoint.baselines);
             self.vmstat = checkpoint.vmstat;
             self.deaths = Deaths::restore(checkpoint.deaths, at.boot);
+            self.evictions.durable = checkpoint.evictions;
             self.recent_kills = checkpoint.recent_kills;
             self.waiting = checkpoint.waiting;
             self.kernel_problems.resume(checkpoint.kernel_problems);
@@ -309,6 +324,7 @@ impl Core {
         let uid = self.inventory.pod_told(at.boot, pod)?;
         self.name_kills(pod);
         self.watch_deaths(pod, &uid, at);
+        self.watch_eviction(pod, &uid, at);
         self.watch_waiting(pod, &uid, at);
         self.watch_losses(pod, &uid, at);
         if pod.containers.iter().any(|container| matches!(container.state, Some(ContainerState::Running { .. }))) {
@@ -352,6 +368,8 @@ impl Core {
         }
         self.vmstat.settle(now.boot, self.kernel_log.is_whole());
         self.inventory.advance(now.boot);
+        self.advance_evictions(now.boot);
+        self.advance_room(now);
         self.advance_node(now);
         self.advance_losses(now);
         self.look_after_troubles(now.boot);
@@ -361,5 +379,7 @@ impl Core {
     }
 }
 
+#[cfg(test)]
+mod eviction_tests;
 #[cfg(test)]
 mod tests;

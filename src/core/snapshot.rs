@@ -6,7 +6,7 @@ use super::RecentKill;
 use crate::{
     diagnosis::death::Correlation,
     findings::Finding,
-    model::{Bytes, Cause, Limit, Moment, Resource, Scope},
+    model::{Bytes, Cause, EvictionSignal, FilesystemRole, Limit, Moment, Resource, Scope},
     parse::kernel_problem::ProblemClass,
     signal::{CpuThrottling, MemorySplit, NodeFacts, PidsUse, Pressure, SourceName, SourceState},
 };
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub pressure: Vec<(Resource, Pressure)>,
     /// Workloads with pods on this node.
     pub workloads: Vec<WorkloadFigures>,
+    /// What is left of what the kubelet evicts pods for.
+    pub room: RoomFigures,
     /// OOM kills that `/proc/vmstat` counts and nothing explains; `None` where the kernel does not count.
     pub unexplained_oom_kills: Option<u64>,
     /// The kubelet's version, where it has said it.
@@ -81,6 +83,8 @@ pub struct Counters {
     pub terminations_unobserved: u64,
     /// Times a container's attempt number went backwards.
     pub restart_counter_resets: u64,
+    /// Pods evicted, by cause.
+    pub evictions: BTreeMap<Cause, u64>,
     /// Findings opened by cause.
     pub findings_opened: BTreeMap<Cause, u64>,
     /// Kernel-looking records that user space wrote (facility other than 0).
@@ -191,6 +195,56 @@ pub struct WorkloadFigures {
     pub crashed_pods: u64,
     /// Containers that are crash-looping now.
     pub crash_looping: u64,
+}
+
+/// What is left of what the kubelet evicts pods for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RoomFigures {
+    /// The filesystems that the kubelet watches, by what they are to it.
+    pub filesystems: Vec<FilesystemFigures>,
+    /// Every signal of the kubelet's eviction manager that could be looked at.
+    pub signals: Vec<SignalFigures>,
+    /// The pods that have the most on the disks, the largest first.
+    pub pods: Vec<PodStorageFigures>,
+}
+
+/// One filesystem in one role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilesystemFigures {
+    /// What it is to the kubelet.
+    pub role: FilesystemRole,
+    /// Its size.
+    pub size: Bytes,
+    /// What is left for programs without privileges.
+    pub available: Bytes,
+    /// Inodes; `None` where it has no fixed number of them.
+    pub inodes: Option<u64>,
+    /// Inodes left.
+    pub inodes_free: Option<u64>,
+}
+
+/// One signal of the kubelet's eviction manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignalFigures {
+    /// Which.
+    pub signal: EvictionSignal,
+    /// What is left, in its own unit.
+    pub available: u64,
+    /// The threshold that is reached first; `None` where none is configured or it is not known.
+    pub threshold: Option<u64>,
+    /// The seconds until it is reached at the present rate; `None` unless it shrinks.
+    pub reached_in_seconds: Option<u64>,
+}
+
+/// What one pod has on the disks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodStorageFigures {
+    /// Namespace, empty where not known.
+    pub namespace: String,
+    /// Pod, its uid where the name is not known.
+    pub pod: String,
+    /// Logs, `emptyDir` volumes and writable layers together.
+    pub bytes: Bytes,
 }
 
 /// How full a bounded store is.

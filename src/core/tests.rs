@@ -66,7 +66,7 @@ impl Bench {
                 Effect::Finding { change, finding } => self.told.push((change, *finding)),
                 Effect::Look { cgroup } => self.looks.push(cgroup),
                 Effect::ReadLog { container, attempt, .. } => self.logs.push((container, attempt)),
-                Effect::Save => {}
+                Effect::MeasureStorage | Effect::Save => {}
             }
         }
     }

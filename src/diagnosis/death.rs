@@ -396,10 +396,6 @@ pub(super) fn actions(cause: Cause) -> Vec<String> {
         Cause::Completed => "Use a Job, or a restartPolicy that fits a program that ends.",
         Cause::SlowShutdown => "Let the program handle SIGTERM, or give it a longer terminationGracePeriodSeconds.",
         Cause::Killed => "Look for who sent SIGKILL: an operator, a probe, a debugger; the kubelet's log at -v=2 names its own kills.",
-        Cause::EvictedDisk | Cause::EvictedInodes | Cause::EvictedMemory | Cause::EvictedPids => {
-            "Look at what filled the node; evicted pods are often not the culprits."
-        }
-        Cause::EvictedEphemeralStorage => "Write less to the container's own files, or raise its ephemeral-storage limit.",
         _ => return Vec::new(),
     };
     vec![action.into()]

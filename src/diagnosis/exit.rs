@@ -4,6 +4,7 @@
 //! Flows in: a terminated state and its pod. Flows out: an [`Exit`]. Does not know the kernel's log:
 //! whether a SIGKILL was the OOM killer's is decided by who holds that evidence.
 
+use super::eviction::PodEnd;
 use crate::{
     model::{Blame, Cause, Confidence, Scope},
     signal::{ContainerKind, ContainerRecord, PodRecord, RestartPolicy, TerminatedState},
@@ -42,6 +43,11 @@ impl Exit {
             .unwrap_or_else(|| by_code(pod, container, state))
     }
 
+    /// What the whole pod's end makes of its containers' ends, if it has such an end.
+    pub fn of_pod(pod: &PodRecord) -> Option<Self> {
+        pod_level(pod)
+    }
+
     fn crash(cause: Cause, confidence: Confidence, blame: Blame, what: impl Into<String>) -> Self {
         Self { cause, confidence, scope: Scope::Container, blame, what: what.into(), crash: true }
     }
@@ -51,34 +57,19 @@ impl Exit {
     }
 }
 
-/// Ends that the whole pod explains (pkg/kubelet/eviction/helpers.go, pkg/kubelet/nodeshutdown).
+/// Ends that the whole pod explains. An eviction is one occurrence of the pod, told with the pod; that
+/// the kubelet's own kill then ends its containers is no crash of theirs.
 fn pod_level(pod: &PodRecord) -> Option<Exit> {
-    let message = pod.message.as_deref().unwrap_or_default();
-    match pod.reason.as_deref()? {
-        "Evicted" => Some(evicted(message)),
-        "Preempting" => Some(Exit {
-            scope: Scope::Node,
-            ..Exit::crash(Cause::Preempted, Confidence::Proven, Blame::Node, "was ended to make room for a pod of higher priority")
-        }),
-        "Terminated" | "NodeShutdown" => Some(Exit::ordinary(Cause::Stopped, "was stopped because the node shuts down")),
-        _ => None,
+    if let Some(end) = PodEnd::of(pod) {
+        let PodEnd { cause, scope, blame, what, .. } = end;
+        return Some(Exit {
+            scope,
+            crash: false,
+            ..Exit::crash(cause, Confidence::Proven, blame, format!("ended with its pod, which {what}"))
+        });
     }
-}
-
-fn evicted(message: &str) -> Exit {
-    let own = ["ephemeral local storage usage exceeds", "exceeded its local ephemeral storage limit", "Usage of EmptyDir volume"];
-    if own.iter().any(|text| message.contains(text)) {
-        let what = format!("was evicted for using more local storage than it may: {message}");
-        return Exit::crash(Cause::EvictedEphemeralStorage, Confidence::Proven, Blame::Workload, what);
-    }
-    let (cause, what) = match message {
-        _ if message.contains("low on resource: memory") => (Cause::EvictedMemory, "the node ran short of memory"),
-        _ if message.contains("low on resource: inodes") => (Cause::EvictedInodes, "the node ran short of inodes"),
-        _ if message.contains("low on resource: pids") => (Cause::EvictedPids, "the node ran short of process ids"),
-        _ => (Cause::EvictedDisk, "the node ran short of disk space"),
-    };
-    let what = format!("was evicted because {what}: {message}");
-    Exit { scope: Scope::Node, ..Exit::crash(cause, Confidence::Proven, Blame::Node, what) }
+    matches!(pod.reason.as_deref()?, "Terminated" | "NodeShutdown")
+        .then(|| Exit::ordinary(Cause::Stopped, "was stopped because the node shuts down"))
 }
 
 /// Statuses that the kubelet or the runtime makes up when it cannot know.

@@ -5,6 +5,7 @@
 
 pub mod crash_loop;
 pub mod death;
+pub mod eviction;
 pub mod exit;
 pub mod kernel_problem;
 pub mod kill_ledger;

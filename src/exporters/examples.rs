@@ -1,9 +1,15 @@
 //! A node with troubles, for the tests of this layer.
 
 use crate::{
-    core::{ContainerFigures, ContainerKey, Counters, Fill, Snapshot, SourceHealth, WorkloadFigures},
+    core::{
+        ContainerFigures, ContainerKey, Counters, FilesystemFigures, Fill, PodStorageFigures, RoomFigures, SignalFigures, Snapshot,
+        SourceHealth, WorkloadFigures,
+    },
     findings::{CrashLoop, Evidence, EvidenceSource, Finding, FindingId, FindingState, Life, Memory, Subject},
-    model::{Attribution, Blame, BootId, BootTime, Bytes, Cause, Confidence, ContainerId, Limit, Moment, PodUid, Resource, Scope},
+    model::{
+        Attribution, Blame, BootId, BootTime, Bytes, Cause, Confidence, ContainerId, EvictionSignal, FilesystemRole, Limit, Moment, PodUid,
+        Resource, Scope,
+    },
     signal::{CgroupVersion, CpuThrottling, MemorySplit, NodeFacts, PidsUse, Pressure, SourceName, SourceState},
 };
 use jiff::Timestamp;
@@ -182,6 +188,28 @@ pub(super) fn container(pod: &str, container: &str) -> ContainerFigures {
     }
 }
 
+/// A disk that fills up.
+fn room() -> RoomFigures {
+    let filesystem = |role| FilesystemFigures {
+        role,
+        size: Bytes(40 << 30),
+        available: Bytes(5 << 30),
+        inodes: Some(2_621_440),
+        inodes_free: Some(2_000_000),
+    };
+    let signal = |signal, available, threshold, reached_in_seconds| SignalFigures { signal, available, threshold, reached_in_seconds };
+    RoomFigures {
+        filesystems: [FilesystemRole::Nodefs, FilesystemRole::Imagefs].map(filesystem).into(),
+        signals: vec![
+            signal(EvictionSignal::Memory, 9 << 30, Some(100 << 20), None),
+            signal(EvictionSignal::Space(FilesystemRole::Nodefs), 5 << 30, Some(4 << 30), Some(1260)),
+            signal(EvictionSignal::Inodes(FilesystemRole::Nodefs), 2_000_000, Some(131_072), None),
+            signal(EvictionSignal::Pids, 62_000, None, None),
+        ],
+        pods: vec![PodStorageFigures { namespace: "shop".into(), pod: "mail-0".into(), bytes: Bytes(17 << 30) }],
+    }
+}
+
 /// A node with three findings and a source that may not be read.
 pub(super) fn snapshot() -> Snapshot {
     let at = Moment { boot: BootTime(93_000_000_000), wall: time("09:41:31") };
@@ -204,6 +232,7 @@ pub(super) fn snapshot() -> Snapshot {
             source(SourceName::Processes, SourceState::Up, "/proc", 5311),
             source(SourceName::NodeMemory, SourceState::Up, "/proc/meminfo, /proc/vmstat, /proc/pressure", 880),
             source(SourceName::Pods, SourceState::Unreadable, "the API server answers 403: grant list and watch of pods", 0),
+            source(SourceName::Disks, SourceState::Up, "nodefs at /var/lib/kubelet; eviction thresholds known", 9300),
             source(SourceName::PodLogs, SourceState::Absent, "/var/log/pods does not exist", 0),
         ],
         counters: Counters {
@@ -216,6 +245,7 @@ pub(super) fn snapshot() -> Snapshot {
             ]),
             findings_opened: BTreeMap::from([(Cause::OomContainerLimit, 1), (Cause::OomNode, 1), (Cause::AppError, 1)]),
             unattributed: BTreeMap::from([("process_gone".into(), 0)]),
+            evictions: BTreeMap::from([(Cause::EvictedDisk, 2)]),
             kills_both_saw: 4,
             kills_only_log: 1,
             ..Counters::default()
@@ -233,6 +263,7 @@ pub(super) fn snapshot() -> Snapshot {
             crashed_pods: 1,
             crash_looping: 1,
         }],
+        room: room(),
         unexplained_oom_kills: Some(0),
         kubelet_version: Some("v1.36.3".into()),
         kubelet_verbosity: Some(2),

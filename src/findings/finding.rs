@@ -81,6 +81,8 @@ pub enum EvidenceSource {
     KubeletLog,
     /// The class of a container's last log lines.
     ContainerLog,
+    /// Filesystems, and what else the kubelet evicts for.
+    Disk,
 }
 
 /// One observation that supports a cause or speaks against it.

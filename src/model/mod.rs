@@ -7,13 +7,16 @@
 mod amount;
 mod cause;
 mod cgroup_place;
+mod eviction;
 mod identity;
 mod moment;
+pub mod quantity;
 mod resource;
 
 pub use amount::{Bytes, Limit};
 pub use cause::{Attribution, Blame, Cause, Confidence, Scope};
 pub use cgroup_place::{CgroupPlace, QosClass};
+pub use eviction::{EvictionSignal, FilesystemRole};
 pub use identity::{ContainerId, Pid, PodUid, ProcessKey, ServiceName};
 pub use moment::{BootId, BootTime, Moment};
 pub use resource::Resource;

@@ -14,6 +14,8 @@ pub struct LastWords {
     pub cause: Option<Cause>,
     /// What it says, as a clause.
     pub what: &'static str,
+    /// Whether it found no space left on a device, whatever else it says.
+    pub no_space: bool,
 }
 
 /// One thing that programs say: every one of the needles has to be in the line.
@@ -80,7 +82,8 @@ impl LastWords {
     pub fn of(lines: &[String]) -> Option<Self> {
         let texts: Vec<_> = lines.iter().map(|line| text_of(line)).collect();
         let said = |pattern: &&Pattern| texts.iter().any(|text| pattern.needles.iter().all(|needle| text.contains(needle)));
-        PATTERNS.iter().find(said).map(|pattern| Self { cause: pattern.cause, what: pattern.what })
+        let no_space = texts.iter().any(|text| text.contains("o space left on device"));
+        PATTERNS.iter().find(said).map(|pattern| Self { cause: pattern.cause, what: pattern.what, no_space })
     }
 }
 

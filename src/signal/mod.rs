@@ -11,6 +11,7 @@ mod kubelet;
 mod memory;
 mod mounts;
 mod pods;
+mod room;
 mod source;
 
 pub use container_log::ContainerLogTail;
@@ -22,6 +23,9 @@ pub use memory::{
 pub use mounts::{BlockDevice, ContainerMounts, DeviceNumber, Mount, MountTable};
 pub use pods::{
     ContainerKind, ContainerRecord, ContainerState, Owner, PodRecord, PodSnapshot, PodUpdate, RestartPolicy, TerminatedState, WaitingState,
+};
+pub use room::{
+    DiskUse, EvictionLayer, EvictionSettings, FilesystemSample, LayerKind, MemoryRoom, PidRoom, PodStorage, PodStorageSample, RoomSample,
 };
 pub use source::{Gap, SourceName, SourceReport, SourceState};
 
@@ -73,6 +77,12 @@ pub enum Body {
     Pods(PodUpdate),
     /// The end of a dead container's log.
     ContainerLog(ContainerLogTail),
+    /// What is left of disks, inodes, process ids and memory.
+    Room(RoomSample),
+    /// How the kubelet is configured to evict.
+    EvictionSettings(EvictionSettings),
+    /// What pods have on the disks.
+    PodStorage(PodStorageSample),
     /// Time passed and nothing else happened.
     Tick,
 }

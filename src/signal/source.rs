@@ -23,12 +23,23 @@ pub enum SourceName {
     Pods,
     /// Pods of this node, from `/var/log/pods`.
     PodLogs,
+    /// Filesystems of the kubelet and the runtime, and the kubelet's thresholds.
+    Disks,
 }
 
 impl SourceName {
     /// Every source.
-    pub const ALL: &'static [Self] =
-        &[Self::KernelLog, Self::KubeletLog, Self::Cgroups, Self::Processes, Self::NodeMemory, Self::Mounts, Self::Pods, Self::PodLogs];
+    pub const ALL: &'static [Self] = &[
+        Self::KernelLog,
+        Self::KubeletLog,
+        Self::Cgroups,
+        Self::Processes,
+        Self::NodeMemory,
+        Self::Mounts,
+        Self::Pods,
+        Self::PodLogs,
+        Self::Disks,
+    ];
 
     /// The word used in JSON, labels and documentation.
     pub const fn as_str(self) -> &'static str {
@@ -41,6 +52,7 @@ impl SourceName {
             Self::Mounts => "mounts",
             Self::Pods => "pods",
             Self::PodLogs => "pod_logs",
+            Self::Disks => "disks",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod cgroups;
 pub mod container_log;
+pub mod disks;
 mod feed;
 #[cfg(feature = "journal")]
 mod journal;

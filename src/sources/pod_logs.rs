@@ -127,7 +127,7 @@ fn scan(dir: &Path) -> io::Result<BTreeMap<String, PodDirectory>> {
 }
 
 /// Neither a namespace nor a pod's name nor a uid can hold an underscore.
-fn split_name(name: &str) -> Option<(&str, &str, PodUid)> {
+pub(super) fn split_name(name: &str) -> Option<(&str, &str, PodUid)> {
     let (namespace, rest) = name.split_once('_')?;
     let (pod, uid) = rest.rsplit_once('_')?;
     (!namespace.is_empty() && !pod.is_empty()).then_some((namespace, pod, PodUid::parse(uid)?))

@@ -7,10 +7,10 @@ use super::{
     table::{self as is},
 };
 use crate::{
-    core::{ContainerFigures, ContainerKey, Counters, Fill, Snapshot, SourceHealth, WorkloadFigures},
+    core::{ContainerFigures, ContainerKey, Counters, Fill, RoomFigures, SignalFigures, Snapshot, SourceHealth, WorkloadFigures},
     exporters::agent_figures::{AgentFigures, number},
     findings::{Finding, FindingState},
-    model::{Bytes, Cause, Limit, Resource, Scope},
+    model::{Bytes, Cause, EvictionSignal, Limit, Resource, Scope},
     signal::{CgroupVersion, MemorySplit, NodeFacts, Pressure, SourceState},
 };
 use jiff::Timestamp;
@@ -35,6 +35,8 @@ pub(super) fn collect(snapshot: &Snapshot, own: &AgentFigures) -> Sheet {
     findings(&mut sheet, &snapshot.findings, &snapshot.counters);
     workload_containers(&mut sheet, &snapshot.counters);
     snapshot.workloads.iter().for_each(|figures| workload(&mut sheet, figures));
+    evictions(&mut sheet, &snapshot.counters);
+    room(&mut sheet, &snapshot.room);
     kubelet(&mut sheet, snapshot);
     snapshot.fill.iter().for_each(|fill| store(&mut sheet, fill));
     agent(&mut sheet, own);
@@ -189,6 +191,59 @@ fn workload(sheet: &mut Sheet, figures: &WorkloadFigures) {
     }
     if figures.crash_looping > 0 {
         sheet.set(&is::WORKLOAD_CRASH_LOOPING, labels, number(figures.crash_looping));
+    }
+}
+
+/// Why pods are evicted, and the word of the `signal` label.
+const EVICTIONS: [(Cause, &str); 5] = [
+    (Cause::EvictedMemory, "memory"),
+    (Cause::EvictedDisk, "disk"),
+    (Cause::EvictedInodes, "inodes"),
+    (Cause::EvictedPids, "pids"),
+    (Cause::EvictedEphemeralStorage, "ephemeral_storage"),
+];
+
+fn evictions(sheet: &mut Sheet, counters: &Counters) {
+    for (cause, signal) in EVICTIONS {
+        sheet.set(&is::POD_EVICTIONS, [signal], number(counters.evictions.get(&cause).copied().unwrap_or_default()));
+    }
+}
+
+fn room(sheet: &mut Sheet, room: &RoomFigures) {
+    for filesystem in &room.filesystems {
+        let name = filesystem.role.as_str();
+        sheet.set(&is::FILESYSTEM_SIZE, [name], number(filesystem.size.0));
+        sheet.set(&is::FILESYSTEM_AVAILABLE, [name], number(filesystem.available.0));
+        if let (Some(inodes), Some(free)) = (filesystem.inodes, filesystem.inodes_free) {
+            sheet.set(&is::FILESYSTEM_INODES, [name], number(inodes));
+            sheet.set(&is::FILESYSTEM_INODES_FREE, [name], number(free));
+        }
+    }
+    room.signals.iter().for_each(|figures| signal(sheet, figures));
+    for pod in &room.pods {
+        sheet.set(&is::POD_EPHEMERAL_STORAGE, [&pod.namespace, &pod.pod], number(pod.bytes.0));
+    }
+}
+
+fn signal(sheet: &mut Sheet, figures: &SignalFigures) {
+    let name = figures.signal.as_str();
+    let (available, threshold) = (number(figures.available), figures.threshold.map(number));
+    match figures.signal {
+        EvictionSignal::Memory | EvictionSignal::Space(_) => {
+            sheet.set(&is::EVICTION_AVAILABLE_BYTES, [name], available);
+            threshold.into_iter().for_each(|threshold| sheet.set(&is::EVICTION_THRESHOLD_BYTES, [name], threshold));
+        }
+        EvictionSignal::Inodes(_) => {
+            sheet.set(&is::EVICTION_AVAILABLE_INODES, [name], available);
+            threshold.into_iter().for_each(|threshold| sheet.set(&is::EVICTION_THRESHOLD_INODES, [name], threshold));
+        }
+        EvictionSignal::Pids => {
+            sheet.set(&is::EVICTION_AVAILABLE_PIDS, [], available);
+            threshold.into_iter().for_each(|threshold| sheet.set(&is::EVICTION_THRESHOLD_PIDS, [], threshold));
+        }
+    }
+    if let Some(seconds) = figures.reached_in_seconds {
+        sheet.set(&is::EVICTION_REACHED_IN, [name], number(seconds));
     }
 }
 

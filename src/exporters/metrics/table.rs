@@ -128,6 +128,32 @@ metrics! {
     WORKLOAD_OVERFLOW: Counter "nodewhy_workload_series_overflow_total" []
         "Workload series that the agent gave up because it held too many.";
 
+    POD_EVICTIONS: Counter "nodewhy_pod_evictions_total" ["signal"]
+        "Pods that the kubelet evicted since the node booted, by what was short: memory, disk, inodes, pids of the node, or ephemeral_storage, the pod's own limit.";
+    FILESYSTEM_SIZE: Gauge "nodewhy_filesystem_size_bytes" ["filesystem"]
+        "Size of the filesystem that the kubelet calls nodefs (its own), imagefs (the runtime's images) or containerfs (writable layers). One filesystem may be all three.";
+    FILESYSTEM_AVAILABLE: Gauge "nodewhy_filesystem_available_bytes" ["filesystem"]
+        "What is left on the filesystem for programs without privileges, by the agent's own look.";
+    FILESYSTEM_INODES: Gauge "nodewhy_filesystem_inodes" ["filesystem"]
+        "Inodes of the filesystem; absent where it has no fixed number.";
+    FILESYSTEM_INODES_FREE: Gauge "nodewhy_filesystem_inodes_free" ["filesystem"]
+        "Inodes left on the filesystem.";
+    EVICTION_AVAILABLE_BYTES: Gauge "nodewhy_eviction_available_bytes" ["signal"]
+        "What is left of the memory or the disk space that the kubelet watches, as it counts it.";
+    EVICTION_THRESHOLD_BYTES: Gauge "nodewhy_eviction_threshold_bytes" ["signal"]
+        "The kubelet evicts pods below this (the highest of its hard and soft thresholds); absent where none is configured or the kubelet's configuration is not known.";
+    EVICTION_AVAILABLE_INODES: Gauge "nodewhy_eviction_available_inodes" ["signal"]
+        "What is left of the inodes that the kubelet watches.";
+    EVICTION_THRESHOLD_INODES: Gauge "nodewhy_eviction_threshold_inodes" ["signal"]
+        "The kubelet evicts pods below this; absent where none is configured or the kubelet's configuration is not known.";
+    EVICTION_AVAILABLE_PIDS: Gauge "nodewhy_eviction_available_pids" []
+        "What is left of the node's process ids.";
+    EVICTION_THRESHOLD_PIDS: Gauge "nodewhy_eviction_threshold_pids" []
+        "The kubelet evicts pods below this; absent where none is configured or the kubelet's configuration is not known.";
+    EVICTION_REACHED_IN: Gauge "nodewhy_eviction_reached_in_seconds" ["signal"]
+        "Time until the threshold is reached at the rate of the last minutes; absent unless what is left shrinks.";
+    POD_EPHEMERAL_STORAGE: Gauge "nodewhy_pod_ephemeral_storage_bytes" ["namespace", "pod"]
+        "What the pod has on the node's disks (logs, emptyDir volumes, writable layers) when last measured: the ten largest pods. Measured at the start, each half hour, and when a filesystem shrinks.";
     KUBELET_RESTARTS: Counter "nodewhy_kubelet_restarts_total" []
         "Starts of the kubelet after another life of it had been seen in this boot, whoever asked for them.";
     KUBELET_INFO: Gauge "nodewhy_kubelet_info" ["version"]

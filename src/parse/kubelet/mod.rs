@@ -38,6 +38,7 @@ mod verbosity;
 mod volume;
 
 pub use class::{Class, problem};
+pub use duration::leading as go_duration;
 pub use excerpt::Excerpt;
 pub use fold::ProblemFolder;
 pub use observe::observe;

@@ -62,6 +62,8 @@ fn roots(directory: &TempDir) -> Roots {
         kmsg: root.join("kmsg"),
         journal: vec![root.join("journal")],
         pod_logs: root.join("pods"),
+        kubelet: Vec::new(),
+        runtime: Vec::new(),
         kubelet_logs: Vec::new(),
     }
 }

@@ -4,7 +4,6 @@
 //! heap, so each is turned into its record and dropped as it arrives. Works without the API
 //! server: what was learnt stays, the source says that it is down, and tries again with jitter.
 
-mod quantity;
 mod record;
 
 use super::{Outlet, Stopped};

@@ -1,8 +1,7 @@
 //! From the API server's Pod to the slim record.
 
-use super::quantity;
 use crate::{
-    model::Bytes,
+    model::{Bytes, quantity},
     signal::{ContainerKind, ContainerRecord, ContainerState, Owner, PodRecord, RestartPolicy, TerminatedState, WaitingState},
 };
 use jiff::Timestamp;

@@ -1,6 +1,6 @@
 //! Kubernetes' way to write amounts: `128Mi`, `1.5G`, `500m`, `1e9`.
 
-use crate::model::Bytes;
+use super::Bytes;
 
 /// Suffixes and their factors (apimachinery, pkg/api/resource/suffix.go).
 const SUFFIXES: [(&str, f64); 13] = [

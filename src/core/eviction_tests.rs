@@ -1,0 +1,422 @@
+//! Evictions and disks on made-up signals.
+
+use super::*;
+use crate::{
+    findings::{Change, EvidenceSource, Finding, FindingState},
+    model::{Blame, BootId, Bytes, Cause, FilesystemRole, Scope},
+    signal::{
+        CgroupVersion, ContainerKind, ContainerRecord, DiskUse, EvictionLayer, EvictionSettings, FilesystemSample, KubeletOrigin,
+        PodSnapshot, PodStorage, PodStorageSample, RoomSample, SourceReport, SourceState, TerminatedState,
+    },
+};
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+const GIB: u64 = 1 << 30;
+
+struct Node {
+    core: Core,
+    told: Vec<(Change, Finding)>,
+    measurements: usize,
+}
+
+fn at(second: u64) -> Moment {
+    let start: Timestamp = "2026-03-14T09:00:00Z".parse().expect("time");
+    let wall = start.checked_add(jiff::SignedDuration::from_secs(second as i64)).expect("time");
+    Moment { boot: BootTime(1_000_000_000 + second * 1_000_000), wall }
+}
+
+fn uid(n: u8) -> PodUid {
+    PodUid::parse(&format!("{n:08x}-44a7-433c-a896-a8c81a4df533")).expect("uid")
+}
+
+impl Node {
+    /// A node whose kubelet has its defaults and whose pods have been listed.
+    fn new() -> Self {
+        let mut node = Self { core: Core::new(), told: Vec::new(), measurements: 0 };
+        node.begin();
+        node.say(0, Body::EvictionSettings(EvictionSettings { layers: vec![EvictionLayer::default()], unread: None }));
+        node.say(0, Body::Pods(PodUpdate::Listed(PodSnapshot { pods: vec![pod(1, "victim"), pod(2, "hog")] })));
+        node
+    }
+
+    fn begin(&mut self) {
+        let facts = NodeFacts {
+            node: "n1".into(),
+            boot_id: BootId("b00t".into()),
+            kernel: "6.18".into(),
+            cgroups: CgroupVersion::V2,
+            page_size: 4096,
+            ticks_per_second: 100,
+            memory_total: Some(Bytes(8 * GIB)),
+            agent: "test".into(),
+        };
+        self.say(0, Body::Node(facts));
+    }
+
+    fn say(&mut self, second: u64, body: Body) {
+        for effect in self.core.apply(Signal { at: at(second), body }) {
+            match effect {
+                Effect::Finding { change, finding } => self.told.push((change, *finding)),
+                Effect::MeasureStorage => self.measurements += 1,
+                _ => {}
+            }
+        }
+    }
+
+    /// A disk of 100 GiB and a million inodes.
+    fn disk(&mut self, second: u64, gib_left: f64, inodes_free: u64) {
+        let filesystem = FilesystemSample {
+            roles: FilesystemRole::ALL.to_vec(),
+            path: "/var/lib/kubelet".into(),
+            size: Bytes(100 * GIB),
+            available: Bytes((gib_left * GIB as f64) as u64),
+            inodes: Some(1_000_000),
+            inodes_free: Some(inodes_free),
+        };
+        self.say(second, Body::Room(RoomSample { filesystems: vec![filesystem], ..RoomSample::default() }));
+    }
+
+    fn storage(&mut self, second: u64, gib: &[(u8, u64)]) {
+        let pods = gib.iter().map(|(n, gib)| PodStorage {
+            uid: uid(*n),
+            logs: DiskUse::default(),
+            empty_dirs: DiskUse { bytes: Bytes(gib * GIB), inodes: 10 },
+            layers: DiskUse::default(),
+            unreadable: 0,
+            cut: false,
+        });
+        self.say(second, Body::PodStorage(PodStorageSample { pods: pods.collect(), left_out: 0 }));
+    }
+
+    fn kubelet(&mut self, second: u64, text: &str) {
+        let origin = KubeletOrigin::File { path: "/var/log/kubelet.log".into(), inode: 1, offset: 1 };
+        let text = format!("I0314 09:00:00.000001    4052 eviction_manager.go:1] {text}");
+        self.say(second, Body::Kubelet(crate::signal::KubeletLine { origin, text }));
+    }
+
+    fn evict(&mut self, second: u64, record: PodRecord, message: &str) {
+        let record = PodRecord { reason: Some("Evicted".into()), message: Some(message.into()), ..record };
+        self.say(second, Body::Pods(PodUpdate::Changed { pod: Box::new(record), deleted: false }));
+    }
+
+    fn ticks(&mut self, from: u64, to: u64) {
+        (from..=to).for_each(|second| self.say(second, Body::Tick));
+    }
+
+    fn findings(&self, cause: Cause) -> Vec<Finding> {
+        self.core.snapshot().findings.into_iter().filter(|finding| finding.cause == cause).collect()
+    }
+
+    fn one(&self, cause: Cause) -> Finding {
+        let mut found = self.findings(cause);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        found.remove(0)
+    }
+}
+
+fn pod(n: u8, name: &str) -> PodRecord {
+    let container = ContainerRecord {
+        name: "app".into(),
+        kind: ContainerKind::App,
+        container_id: Some(format!("containerd://{}", format!("{n:x}").repeat(64))),
+        restart_count: Some(0),
+        state: Some(ContainerState::Running { started: Some(at(0).wall) }),
+        ..ContainerRecord::default()
+    };
+    PodRecord {
+        uid: uid(n).to_string(),
+        namespace: "shop".into(),
+        name: name.into(),
+        phase: Some("Running".into()),
+        containers: vec![container],
+        created: Some(at(0).wall),
+        ..PodRecord::default()
+    }
+}
+
+fn ended(mut record: PodRecord, second: u64) -> PodRecord {
+    for container in &mut record.containers {
+        let state = TerminatedState {
+            exit_code: 137,
+            reason: Some("Error".into()),
+            started: Some(at(0).wall),
+            finished: Some(at(second).wall),
+            container_id: container.container_id.clone(),
+            ..TerminatedState::default()
+        };
+        container.state = Some(ContainerState::Terminated(state));
+    }
+    PodRecord { phase: Some("Failed".into()), ..record }
+}
+
+const DISK: &str = "The node was low on resource: ephemeral-storage. Threshold quantity: 15Gi, available: 14Gi. Container app was using 45Ki, request is 0, has larger consumption of ephemeral-storage. ";
+
+#[test]
+fn the_culprit_is_named_where_the_kubelet_evicts_another_pod_first() {
+    let mut node = Node::new();
+    node.disk(1, 40.0, 900_000);
+    node.storage(2, &[(1, 0), (2, 1)]);
+    node.disk(11, 14.0, 900_000);
+    assert_eq!(node.measurements, 1, "a disk that lost a quarter is a reason to look");
+    node.disk(21, 14.0, 900_000);
+    node.storage(22, &[(1, 0), (2, 27)]);
+    node.kubelet(23, "\"Eviction manager: attempting to reclaim\" resourceName=\"ephemeral-storage\"");
+    node.kubelet(23, "\"Eviction manager: attempting to reclaim\" resourceName=\"memory\"");
+    node.kubelet(24, "\"Eviction manager: pod is evicted successfully\" pod=\"shop/victim\"");
+    node.evict(25, pod(1, "victim"), DISK);
+    node.evict(27, ended(pod(1, "victim"), 26), DISK);
+    node.ticks(28, 45);
+    let finding = node.one(Cause::EvictedDisk);
+    assert_eq!((finding.blame, finding.scope, finding.count), (Blame::Neighbour, Scope::Node, 1));
+    assert_eq!(finding.subjects[0].pod.as_deref(), Some("victim"));
+    assert!(finding.summary.contains("It was not the one that took it: pod shop/hog grew by 26 GiB"), "{}", finding.summary);
+    let kubelet: Vec<_> = finding.evidence.iter().filter(|evidence| evidence.source == EvidenceSource::KubeletLog).collect();
+    assert_eq!(kubelet.len(), 2, "memory is another story: {kubelet:?}");
+    assert!(!finding.related.is_empty(), "the node's own trouble");
+    // Its container's SIGKILL is no second finding, and is counted with the pod's cause.
+    assert_eq!(node.findings(Cause::Killed), []);
+    let counters = node.core.snapshot().counters;
+    assert_eq!(counters.evictions[&Cause::EvictedDisk], 1);
+    let ends: u64 = counters.terminations.values().filter_map(|by_cause| by_cause.get(&Cause::EvictedDisk)).sum();
+    assert_eq!(ends, 1);
+}
+
+#[test]
+fn the_pod_that_filled_the_disk_is_its_own_culprit() {
+    let mut node = Node::new();
+    node.storage(2, &[(1, 0), (2, 1)]);
+    node.disk(11, 14.0, 900_000);
+    node.storage(12, &[(1, 0), (2, 27)]);
+    node.evict(25, pod(2, "hog"), DISK);
+    node.ticks(26, 31);
+    assert_eq!(node.one(Cause::EvictedDisk).blame, Blame::Workload);
+}
+
+#[test]
+fn where_no_pod_grew_it_is_the_node() {
+    let mut node = Node::new();
+    node.storage(2, &[(1, 0), (2, 1)]);
+    node.disk(11, 14.0, 900_000);
+    node.storage(12, &[(1, 0), (2, 1)]);
+    node.evict(25, pod(1, "victim"), DISK);
+    node.ticks(26, 31);
+    let finding = node.one(Cause::EvictedDisk);
+    assert_eq!(finding.blame, Blame::Node);
+    assert!(finding.not_found[0].contains("a pod that took it"), "{:?}", finding.not_found);
+}
+
+#[test]
+fn a_container_that_ends_before_the_pod_says_why_is_explained_by_it() {
+    let mut node = Node::new();
+    let dead = ended(pod(1, "victim"), 20);
+    node.say(20, Body::Pods(PodUpdate::Changed { pod: Box::new(dead.clone()), deleted: false }));
+    node.evict(21, dead, "Usage of EmptyDir volume \"v\" exceeds the limit \"8Mi\". ");
+    node.ticks(22, 40);
+    let finding = node.one(Cause::EvictedEphemeralStorage);
+    assert_eq!((finding.blame, finding.scope), (Blame::Workload, Scope::Pod));
+    assert_eq!(node.core.snapshot().findings.len(), 1, "nothing else");
+}
+
+#[test]
+fn an_eviction_is_told_once_however_often_it_is_seen_and_over_a_restart() {
+    let mut node = Node::new();
+    for second in [20, 21, 40, 60] {
+        node.evict(second, ended(pod(1, "victim"), 20), DISK);
+    }
+    node.ticks(61, 70);
+    let checkpoint = node.core.checkpoint().expect("known boot");
+    let text = serde_json::to_string(&checkpoint).expect("json");
+    let mut again = Node { core: Core::restore(serde_json::from_str(&text).expect("json")), told: vec![], measurements: 0 };
+    again.begin();
+    let evicted = PodRecord { reason: Some("Evicted".into()), message: Some(DISK.into()), ..ended(pod(1, "victim"), 20) };
+    again.say(80, Body::Pods(PodUpdate::Listed(PodSnapshot { pods: vec![evicted] })));
+    again.ticks(81, 95);
+    assert_eq!(again.one(Cause::EvictedDisk).count, 1);
+    assert_eq!(again.core.snapshot().counters.evictions[&Cause::EvictedDisk], 1);
+}
+
+#[test]
+fn old_evictions_are_history_and_recent_ones_are_explained_without_being_counted() {
+    let mut node = Node { core: Core::new(), told: vec![], measurements: 0 };
+    node.begin();
+    let evicted = |n, second| PodRecord { reason: Some("Evicted".into()), message: Some(DISK.into()), ..ended(pod(n, "x"), second) };
+    node.say(10_000, Body::Pods(PodUpdate::Listed(PodSnapshot { pods: vec![evicted(1, 100), evicted(2, 9_900)] })));
+    node.ticks(10_001, 10_020);
+    assert_eq!(node.one(Cause::EvictedDisk).subjects[0].pod_uid, Some(uid(2)));
+    assert_eq!(node.core.snapshot().counters.evictions.get(&Cause::EvictedDisk), None);
+}
+
+#[test]
+fn a_pod_that_was_refused_was_not_evicted() {
+    let mut node = Node::new();
+    let mut refused = pod(3, "late");
+    refused.containers[0] = ContainerRecord { name: "app".into(), ..ContainerRecord::default() };
+    refused.phase = Some("Failed".into());
+    node.evict(20, refused, "Pod was rejected: The node had condition: [DiskPressure]. ");
+    node.ticks(21, 30);
+    let finding = node.one(Cause::AdmissionRejected);
+    assert!(finding.summary.contains("The node had condition: [DiskPressure]"), "{}", finding.summary);
+    assert!(node.core.snapshot().counters.evictions.is_empty());
+}
+
+#[test]
+fn evictions_of_one_workload_are_one_finding_with_its_pods() {
+    let mut node = Node::new();
+    for (n, second) in [(1, 20), (2, 40)] {
+        let mut record = ended(pod(n, &format!("web-{n}")), second);
+        record.owner = Some(crate::signal::Owner { kind: "DaemonSet".into(), name: "web".into() });
+        node.evict(second, record, DISK);
+        node.ticks(second + 1, second + 10);
+    }
+    let finding = node.one(Cause::EvictedDisk);
+    assert_eq!((finding.count, finding.subjects.len()), (2, 2));
+    assert_eq!(finding.subjects[0].pod.as_deref(), Some("web-2"), "the latest first");
+}
+
+#[test]
+fn what_is_near_is_told_once_told_again_when_it_is_below_and_cleared_when_it_is_far() {
+    let mut node = Node::new();
+    node.disk(0, 40.0, 900_000);
+    node.disk(10, 18.0, 900_000);
+    assert_eq!(node.findings(Cause::EvictionImminent), [], "one look is none");
+    node.disk(20, 18.0, 900_000);
+    let near = node.one(Cause::EvictionImminent);
+    assert!(near.summary.starts_with("The kubelet is about to evict pods: imagefs.available: 18 GiB of 100 GiB"), "{}", near.summary);
+    assert_eq!((near.blame, near.subjects.len()), (Blame::Node, 0));
+    node.disk(30, 18.0, 900_000);
+    let told = node.told.len();
+    node.disk(40, 14.0, 900_000);
+    assert!(node.told.len() > told && node.one(Cause::EvictionImminent).summary.starts_with("The kubelet evicts pods: "));
+    for second in [50, 60, 70] {
+        node.disk(second, 60.0, 900_000);
+    }
+    let resolved = node.one(Cause::EvictionImminent);
+    assert_eq!((resolved.state, resolved.count), (FindingState::Resolved, 1));
+}
+
+#[test]
+fn a_threshold_that_comes_near_at_the_present_rate() {
+    let mut node = Node::new();
+    // 15 % of 100 GiB is reached in (40 - 15) / 1.2 GiB per ten seconds.
+    for n in 0..16u64 {
+        node.disk(n * 10, 40.0 - 0.6 * n as f64, 900_000);
+    }
+    let finding = node.one(Cause::EvictionImminent);
+    assert!(finding.summary.contains("at the present rate"), "{}", finding.summary);
+    let figures = node.core.snapshot().room;
+    let imagefs = figures.signals.iter().find(|signal| signal.signal.as_str() == "imagefs.available").expect("told");
+    assert_eq!((imagefs.threshold, imagefs.reached_in_seconds), (Some(15 * GIB), Some(267)));
+}
+
+#[test]
+fn inodes_run_out_while_there_is_space() {
+    let mut node = Node::new();
+    for second in [0, 10] {
+        node.disk(second, 60.0, 40_000);
+    }
+    assert!(node.one(Cause::EvictionImminent).summary.contains("inodesFree: 40000 inodes of 1000000 inodes"));
+    node.disk(20, 60.0, 3);
+    let full = node.one(Cause::DiskFull);
+    assert!(full.summary.contains("has no inodes left"), "{}", full.summary);
+}
+
+#[test]
+fn a_full_disk_is_told_at_once_with_the_words_of_those_who_noticed() {
+    let mut node = Node::new();
+    node.kubelet(5, "\"Failed to write status\" err=\"open /var/lib/x: no space left on device\"");
+    node.disk(10, 0.0, 900_000);
+    let full = node.one(Cause::DiskFull);
+    assert!(
+        full.summary.starts_with("The filesystem at /var/lib/kubelet (nodefs, imagefs, containerfs) has no space left"),
+        "{}",
+        full.summary
+    );
+    assert!(full.evidence.iter().any(|evidence| evidence.source == EvidenceSource::KubeletLog));
+    node.ticks(30, 40);
+    assert_eq!(node.findings(Cause::DiskFull).len(), 1, "the kubelet's words are about this one");
+    for second in [50, 60, 70] {
+        node.disk(second, 60.0, 900_000);
+    }
+    assert_eq!(node.one(Cause::DiskFull).state, FindingState::Resolved);
+}
+
+#[test]
+fn words_about_a_device_that_nobody_watches() {
+    let mut node = Node::new();
+    node.disk(0, 60.0, 900_000);
+    node.kubelet(5, "\"Failed to write status\" err=\"open /mnt/x: no space left on device\"");
+    node.disk(10, 60.0, 900_000);
+    node.ticks(11, 30);
+    let finding = node.one(Cause::DiskFull);
+    assert!(finding.not_found[0].contains("/var/lib/kubelet"), "{:?}", finding.not_found);
+    node.ticks(920, 930);
+    assert_eq!(node.one(Cause::DiskFull).state, FindingState::Resolved);
+}
+
+#[test]
+fn thresholds_that_are_not_known_are_not_assumed() {
+    let mut node = Node::new();
+    node.say(1, Body::EvictionSettings(EvictionSettings { layers: vec![], unread: Some("/etc/k: permission denied".into()) }));
+    for second in [10, 20, 30] {
+        node.disk(second, 9.0, 900_000);
+    }
+    assert_eq!(node.findings(Cause::EvictionImminent), []);
+    assert!(node.core.snapshot().room.signals.iter().all(|signal| signal.threshold.is_none()));
+    node.disk(40, 0.0, 900_000);
+    let full = node.one(Cause::DiskFull);
+    assert!(full.not_found.iter().any(|text| text.contains("/etc/k: permission denied")), "{:?}", full.not_found);
+}
+
+#[test]
+fn image_collection_that_fails_is_its_own_condition_and_ends_when_it_works() {
+    let mut node = Node::new();
+    let line = "\"Image garbage collection failed multiple times in a row\" err=\"Failed to garbage collect required amount of images. Attempted to free 5 bytes, but only found 0 bytes eligible to free.\"";
+    node.kubelet(10, line);
+    node.kubelet(310, line);
+    node.ticks(311, 312);
+    assert_eq!(node.one(Cause::ImageGcFailed).count, 2);
+    node.ticks(1300, 1302);
+    assert_eq!(node.one(Cause::ImageGcFailed).state, FindingState::Resolved);
+}
+
+#[test]
+fn a_filesystem_that_hangs_is_stale_and_its_figures_go() {
+    let mut node = Node::new();
+    node.say(0, Body::Source(SourceReport { source: SourceName::Disks, state: SourceState::Up, detail: "nodefs".into() }));
+    node.disk(0, 60.0, 900_000);
+    node.ticks(61, 63);
+    let state =
+        |node: &Node| node.core.snapshot().sources.into_iter().find(|health| health.source == SourceName::Disks).expect("told").state;
+    assert_eq!(state(&node), SourceState::Stale);
+    assert!(node.core.snapshot().room.filesystems.is_empty());
+    node.disk(70, 60.0, 900_000);
+    assert_eq!(state(&node), SourceState::Up);
+}
+
+#[test]
+fn a_condition_that_lasts_stays_open_and_counts_once() {
+    let mut node = Node::new();
+    for n in 0..720 {
+        node.disk(n * 10, 14.0, 900_000);
+    }
+    let finding = node.one(Cause::EvictionImminent);
+    assert_eq!((finding.state, finding.count), (FindingState::Open, 1));
+}
+
+proptest! {
+    #[test]
+    fn any_course_of_a_disk_keeps_at_most_one_finding_of_each_kind(
+        course in proptest::collection::vec((1..40u64, 0.0..100.0f64, 0..1_000_000u64), 1..60)
+    ) {
+        let mut node = Node::new();
+        let mut second = 0;
+        for (step, gib, inodes) in course {
+            second += step;
+            node.disk(second, gib, inodes);
+            for cause in [Cause::EvictionImminent, Cause::DiskFull] {
+                prop_assert!(node.findings(cause).len() <= 2, "space and inodes");
+            }
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! Pods that the kubelet put out or refused: noticed once, held until the witnesses had time to
+//! speak, told as one occurrence for the pod. What happens to its containers then follows from it.
+
+use super::{
+    Core, Effect,
+    room::{Margin, told},
+};
+use crate::{
+    diagnosis::{
+        eviction::{Measure, Part, PodEnd},
+        exit::Exit,
+        oom::place_name,
+    },
+    findings::{Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Subject, Topic},
+    inventory::Pod,
+    model::{Attribution, Blame, BootTime, Bytes, Cause, Confidence, EvictionSignal, Moment, PodUid},
+    parse::kubelet::{EvictionStep, Observation, Situation},
+    signal::{ContainerState, PodRecord},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// A pod's end is told when its witnesses had this long: the kubelet's lines and a measurement.
+const WITNESS_SECONDS: u64 = 4;
+
+/// Ends waiting at a time: one pod is evicted each ten seconds, refusals come in floods.
+const MAX_WAITING: usize = 256;
+
+/// Ends remembered as told: the API server keeps failed pods for days, and lists them at every start.
+const REMEMBERED: usize = 2048;
+
+/// An end longer ago than this, when the pod is first seen, is history.
+const HISTORY_SECONDS: i64 = 3600;
+
+/// Lines of the eviction manager remembered, and for how long they belong to an eviction: its
+/// decision, and the pod's grace period of at most some minutes.
+const MAX_LINES: usize = 32;
+const LINES_SECONDS: u64 = 300;
+
+/// Pods that one finding names: those of a workload that is evicted again and again.
+const MAX_SUBJECTS: usize = 16;
+
+/// What of it survives a restart.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DurableEvictions {
+    /// Pods whose end was told.
+    told: VecDeque<String>,
+}
+
+/// Everything about pods that were put out.
+#[derive(Debug, Default)]
+pub struct Evictions {
+    pub(super) durable: DurableEvictions,
+    waiting: Vec<Waiting>,
+    lines: VecDeque<Line>,
+}
+
+/// An end whose witnesses may still speak.
+#[derive(Debug, Clone)]
+struct Waiting {
+    due: BootTime,
+    pod: PodUid,
+    message: String,
+    end: PodEnd,
+    at: Moment,
+    /// It happened before the agent looked: explained, not counted.
+    earlier: bool,
+}
+
+/// A line of the eviction manager.
+#[derive(Debug, Clone)]
+struct Line {
+    at: Moment,
+    step: EvictionStep,
+    resource: Option<String>,
+    pod: Option<PodUid>,
+    said: String,
+}
+
+/// The pod that is to blame for what ran out.
+struct Culprit {
+    pod: PodUid,
+    /// A sentence without its full stop.
+    said: String,
+    source: EvidenceSource,
+    how_matched: &'static str,
+    /// Whether it is known to have grown or to be over what it asked for, not only to be large.
+    sure: bool,
+}
+
+impl Evictions {
+    fn knows(&self, uid: &PodUid, end: &PodEnd) -> bool {
+        let key = key(uid, end);
+        self.durable.told.contains(&key) || self.waiting.iter().any(|waiting| waiting.pod == *uid)
+    }
+
+    fn remember(&mut self, uid: &PodUid, end: &PodEnd) {
+        if self.durable.told.len() == REMEMBERED {
+            self.durable.told.pop_front();
+        }
+        self.durable.told.push_back(key(uid, end));
+    }
+
+    fn note(&mut self, line: Line) {
+        if self.lines.len() == MAX_LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+}
+
+impl Core {
+    /// Takes in what the kubelet's log says of disks and evictions.
+    pub(super) fn observe_room(&mut self, observation: &Observation, at: Moment) {
+        let said = observation.said.as_str().to_owned();
+        match &observation.situation {
+            Situation::Eviction { step, resource, .. } => {
+                let subject = &observation.subject;
+                let named = || self.inventory.pod_named(subject.namespace.as_deref()?, subject.pod.as_deref()?);
+                let pod = subject.uid.clone().or_else(named);
+                if matches!(step, EvictionStep::Attempt | EvictionStep::MustEvict) {
+                    self.effects.push(Effect::MeasureStorage);
+                }
+                self.evictions.note(Line { at, step: *step, resource: resource.clone(), pod, said });
+            }
+            Situation::ImageGcFailed { repeatedly: true } => self.image_gc_failed(said, at),
+            Situation::NoSpace => self.note_no_space(at, EvidenceSource::KubeletLog, said),
+            _ => {}
+        }
+    }
+
+    /// Looks at a pod for an end that the kubelet decided.
+    pub(super) fn watch_eviction(&mut self, pod: &PodRecord, uid: &PodUid, at: Moment) {
+        let Some(end) = PodEnd::of(pod) else { return };
+        if let Some(exit) = Exit::of_pod(pod) {
+            self.deaths.explain_by_pod(uid, &exit);
+        }
+        if self.evictions.knows(uid, &end) {
+            return;
+        }
+        let ended = ended(pod).map_or(at, |ended| at.at_wall_time(ended));
+        let earlier = self.deaths.durable.watching_since.is_none();
+        if earlier && at.wall.duration_since(ended.wall).as_secs() > HISTORY_SECONDS {
+            self.evictions.remember(uid, &end);
+            return;
+        }
+        if self.evictions.waiting.len() >= MAX_WAITING {
+            let oldest = self.evictions.waiting.remove(0);
+            self.tell_eviction(&oldest);
+        }
+        let due = at.boot.plus_seconds(WITNESS_SECONDS);
+        let message = pod.message.clone().unwrap_or_default();
+        self.evictions.waiting.push(Waiting { due, pod: uid.clone(), message, end, at: ended, earlier });
+    }
+
+    /// Tells the ends whose witnesses had their time.
+    pub(super) fn advance_evictions(&mut self, now: BootTime) {
+        let due: Vec<_> = self.evictions.waiting.extract_if(.., |waiting| waiting.due <= now).collect();
+        due.iter().for_each(|waiting| self.tell_eviction(waiting));
+    }
+
+    /// Tells the end of a pod that goes away, which nothing can complete any more.
+    pub(super) fn tell_evictions_of(&mut self, uid: &PodUid) {
+        let gone: Vec<_> = self.evictions.waiting.extract_if(.., |waiting| waiting.pod == *uid).collect();
+        gone.iter().for_each(|waiting| self.tell_eviction(waiting));
+    }
+
+    fn tell_eviction(&mut self, waiting: &Waiting) {
+        let Waiting { pod, end, at, .. } = waiting;
+        self.evictions.remember(pod, end);
+        let subject = self.inventory.subject(Some(pod), None);
+        let margin = self.margin_of(end.cause, at.boot);
+        let culprit = self.culprit_of(end, margin.as_ref());
+        let blame = match &culprit {
+            Some(culprit) if culprit.pod == *pod => Blame::Workload,
+            Some(_) => Blame::Neighbour,
+            None => end.blame,
+        };
+        let evidence = self.evidence_of(waiting, margin.as_ref(), culprit.as_ref());
+        let topic = topic_of(end.cause, &subject);
+        let id = OccurrenceId(format!("pod-end:{pod}:{}", end.cause));
+        let finding = Finding {
+            id: FindingId::derive(&self.boot(), &id.0, end.cause),
+            cause: end.cause,
+            confidence: Confidence::Proven,
+            scope: end.scope,
+            blame,
+            state: FindingState::Open,
+            count: 1,
+            first_seen: at.wall,
+            last_seen: at.wall,
+            summary: summary(&subject, waiting, culprit.as_ref()),
+            subjects: self.subjects_of(&topic, subject),
+            evidence,
+            not_found: not_found(end, culprit.as_ref()),
+            blind: self.health.blind(),
+            actions: actions(end.cause, culprit.as_ref(), pod),
+            related: self.related_of(end.cause),
+            attribution: Attribution::Runtime,
+            memory: None,
+            crash_loop: None,
+        };
+        if !waiting.earlier && is_eviction(end.cause) {
+            *self.counters.evictions.entry(end.cause).or_default() += 1;
+        }
+        self.record(Occurrence { topic, id, at: at.boot, weight: 1, finding });
+    }
+
+    /// The finding's pods, the latest first.
+    fn subjects_of(&self, topic: &Topic, latest: Subject) -> Vec<Subject> {
+        let known = self.findings.get(topic).map(|finding| finding.subjects.clone()).unwrap_or_default();
+        let others = known.into_iter().filter(|known| known.pod_uid != latest.pod_uid).collect::<Vec<_>>();
+        std::iter::once(latest).chain(others).take(MAX_SUBJECTS).collect()
+    }
+
+    /// The node's own trouble that the eviction is a consequence of.
+    fn related_of(&self, cause: Cause) -> Vec<FindingId> {
+        if !is_eviction(cause) || cause == Cause::EvictedEphemeralStorage {
+            return Vec::new();
+        }
+        let open =
+            |finding: &&Finding| matches!(finding.cause, Cause::EvictionImminent | Cause::DiskFull) && finding.state == FindingState::Open;
+        self.findings.topics().map(|(_, finding)| finding).filter(open).map(|finding| finding.id.clone()).collect()
+    }
+
+    /// What ran out: of the signals that this cause can mean, the one that is furthest below its threshold.
+    fn margin_of(&self, cause: Cause, at: BootTime) -> Option<Margin> {
+        let now = self.now.map_or(at, |now| now.boot);
+        let means = |margin: &Margin| {
+            matches!(
+                (cause, margin.signal),
+                (Cause::EvictedMemory, EvictionSignal::Memory)
+                    | (Cause::EvictedDisk, EvictionSignal::Space(_))
+                    | (Cause::EvictedInodes, EvictionSignal::Inodes(_))
+                    | (Cause::EvictedPids, EvictionSignal::Pids)
+            )
+        };
+        let share = |margin: &Margin| match margin.threshold {
+            Some((threshold, _)) => u128::from(margin.available) * 1000 / u128::from(threshold.max(1)),
+            None => u128::MAX,
+        };
+        self.room.margins(now).into_iter().filter(means).min_by_key(|margin| (share(margin), margin.signal))
+    }
+
+    fn culprit_of(&self, end: &PodEnd, margin: Option<&Margin>) -> Option<Culprit> {
+        match end.cause {
+            Cause::EvictedDisk => self.culprit_of_disk(Measure::Bytes, margin),
+            Cause::EvictedInodes => self.culprit_of_disk(Measure::Inodes, margin),
+            Cause::EvictedMemory => self.culprit_of_memory(),
+            Cause::EvictedPids => self.culprit_of_pids(margin),
+            _ => None,
+        }
+    }
+
+    fn culprit_of_disk(&self, measure: Measure, margin: Option<&Margin>) -> Option<Culprit> {
+        let grower = match margin {
+            Some(margin) => self.room.grower(margin),
+            None => self.room.storage.grower(measure, Part::Both, None),
+        }?;
+        Some(Culprit {
+            said: self.grower_said(&grower),
+            sure: grower.within_seconds.is_some(),
+            pod: grower.pod,
+            source: EvidenceSource::Disk,
+            how_matched: "sizes of the pod's logs, emptyDir volumes and writable layers",
+        })
+    }
+
+    /// The pod that uses the most memory over what it asked for: the kubelet's own measure.
+    fn culprit_of_memory(&self) -> Option<Culprit> {
+        let over = self.inventory.pods().filter_map(|pod| {
+            let used = self.sum_of(pod, |sample| Some(sample.usage?.saturating_sub(sample.split?.inactive_file.unwrap_or_default()).0))?;
+            let asked = pod.containers.values().filter_map(|container| container.memory_request).fold(0, |sum, asked| sum + asked.0);
+            Some((used.saturating_sub(asked), used, asked, pod))
+        });
+        let (excess, used, asked, pod) = over.max_by_key(|(excess, .., pod)| (*excess, pod.uid.clone()))?;
+        (excess > 0).then(|| Culprit {
+            pod: pod.uid.clone(),
+            said: format!("Pod {} used {}, {} more than it asked for ({})", pod.label(), Bytes(used), Bytes(excess), Bytes(asked)),
+            source: EvidenceSource::Cgroup,
+            how_matched: "usage of its containers' cgroups against their requests",
+            sure: true,
+        })
+    }
+
+    /// The pod that has at least half of the node's tasks.
+    fn culprit_of_pids(&self, margin: Option<&Margin>) -> Option<Culprit> {
+        let all = margin.map(|margin| margin.capacity.saturating_sub(margin.available));
+        let tasks = self.inventory.pods().filter_map(|pod| Some((self.sum_of(pod, |sample| Some(sample.pids?.current))?, pod)));
+        let (most, pod) = tasks.max_by_key(|(tasks, pod)| (*tasks, pod.uid.clone()))?;
+        (all.is_some_and(|all| most >= all / 2)).then(|| Culprit {
+            pod: pod.uid.clone(),
+            said: format!("Pod {} had {most} processes and threads, half of the node's or more", pod.label()),
+            source: EvidenceSource::Cgroup,
+            how_matched: "pids.current of its containers' cgroups",
+            sure: true,
+        })
+    }
+
+    fn sum_of(&self, pod: &Pod, figure: impl Fn(&crate::signal::CgroupSample) -> Option<u64>) -> Option<u64> {
+        let samples = self.inventory.containers_of(&pod.uid).filter_map(|container| container.sample.as_deref());
+        samples.filter_map(figure).reduce(u64::saturating_add)
+    }
+
+    fn evidence_of(&self, waiting: &Waiting, margin: Option<&Margin>, culprit: Option<&Culprit>) -> Vec<Evidence> {
+        let mut evidence = vec![told(
+            EvidenceSource::PodStatus,
+            waiting.at,
+            format!("Kubernetes says: {}", if waiting.message.is_empty() { "Evicted" } else { waiting.message.trim_end() }),
+            "pod uid",
+        )];
+        let near = |line: &&Line| line.at.boot.0.abs_diff(waiting.at.boot.0) <= LINES_SECONDS * 1_000_000;
+        let about = |line: &&Line| line.pod.as_ref().is_none_or(|pod| *pod == waiting.pod) && speaks_of(line, waiting.end.cause);
+        if is_eviction(waiting.end.cause) {
+            evidence.extend(self.evictions.lines.iter().filter(near).filter(about).map(|line| Evidence {
+                source: EvidenceSource::KubeletLog,
+                time: line.at.wall,
+                what: line.said.clone(),
+                supports: true,
+                how_matched: if line.pod.is_some() { "pod name" } else { "time and resource" }.into(),
+            }));
+        }
+        if let Some(margin) = margin {
+            let below = margin.is_below();
+            let what = if below { margin.said() } else { format!("{} (now, after the eviction)", margin.said()) };
+            evidence.push(told(EvidenceSource::Disk, self.now.unwrap_or(waiting.at), what, "the agent's own look"));
+        }
+        if let Some(culprit) = culprit {
+            evidence.push(told(culprit.source, waiting.at, culprit.said.clone(), culprit.how_matched));
+        }
+        evidence
+    }
+}
+
+fn key(uid: &PodUid, end: &PodEnd) -> String {
+    format!("{uid}:{}", end.cause)
+}
+
+/// Whether the kubelet put the pod out, in contrast to refusing or preempting it.
+const fn is_eviction(cause: Cause) -> bool {
+    matches!(cause, Cause::EvictedMemory | Cause::EvictedDisk | Cause::EvictedInodes | Cause::EvictedPids | Cause::EvictedEphemeralStorage)
+}
+
+/// Whether a line of the eviction manager is about this kind of shortage.
+fn speaks_of(line: &Line, cause: Cause) -> bool {
+    let word = match cause {
+        Cause::EvictedMemory => "memory",
+        Cause::EvictedInodes => "inodes",
+        Cause::EvictedPids => "pids",
+        Cause::EvictedDisk => "ephemeral-storage",
+        // A pod's own limit has nothing to do with what the node lacks.
+        _ => return line.step == EvictionStep::Evicted && line.pod.is_some(),
+    };
+    line.resource.as_deref().is_none_or(|resource| resource == word)
+}
+
+/// When the pod's containers ended, the last of them.
+fn ended(pod: &PodRecord) -> Option<jiff::Timestamp> {
+    let ends = pod.containers.iter().filter_map(|container| match &container.state {
+        Some(ContainerState::Terminated(state)) => state.finished,
+        _ => None,
+    });
+    ends.max().or_else(|| pod.created.filter(|_| pod.containers.iter().all(|container| container.state.is_none())))
+}
+
+/// Pods of one workload that meet the same end are one condition.
+fn topic_of(cause: Cause, subject: &Subject) -> Topic {
+    match (&subject.workload_kind, &subject.workload, &subject.namespace) {
+        (Some(kind), Some(workload), Some(namespace)) => Topic(format!("{cause}|{kind}/{namespace}/{workload}")),
+        _ => Topic(format!("{cause}|{}", subject.pod_uid.as_ref().map(PodUid::as_str).unwrap_or_default())),
+    }
+}
+
+fn summary(subject: &Subject, waiting: &Waiting, culprit: Option<&Culprit>) -> String {
+    let end = &waiting.end;
+    let mut name = place_name(subject);
+    if let Some(first) = name.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    let mut sentence = format!("{name} {}.", end.what);
+    let amount = |number: u64| match end.cause {
+        Cause::EvictedInodes | Cause::EvictedPids => number.to_string(),
+        _ => Bytes(number).to_string(),
+    };
+    if let (Some(threshold), Some(available)) = (end.said.threshold, end.said.available) {
+        sentence.push_str(&format!(" {} were left, the threshold is {}.", amount(available), amount(threshold)));
+    }
+    match culprit {
+        Some(culprit) if culprit.pod == waiting.pod => sentence.push_str(&format!(" {}: it is the one that took it.", culprit.said)),
+        Some(culprit) => sentence.push_str(&format!(" It was not the one that took it: {}.", lower_first(&culprit.said))),
+        None => {}
+    }
+    sentence
+}
+
+fn lower_first(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn not_found(end: &PodEnd, culprit: Option<&Culprit>) -> Vec<String> {
+    let by_node = is_eviction(end.cause) && end.cause != Cause::EvictedEphemeralStorage;
+    match culprit {
+        None if by_node => vec!["a pod that took it: what the host's own files and services take is not looked at".into()],
+        Some(culprit) if !culprit.sure => vec!["an earlier measurement to compare with: the pod is named by its size alone".into()],
+        _ => Vec::new(),
+    }
+}
+
+fn actions(cause: Cause, culprit: Option<&Culprit>, victim: &PodUid) -> Vec<String> {
+    let other = culprit.is_some_and(|culprit| culprit.pod != *victim);
+    let action = match cause {
+        Cause::EvictedEphemeralStorage => "Write less to the container's own files and volumes, or raise the limit.",
+        Cause::EvictedDisk | Cause::EvictedInodes if other => {
+            "Look at the pod that took the space, not at this one; an ephemeral-storage limit would have evicted it alone."
+        }
+        Cause::EvictedDisk | Cause::EvictedInodes => {
+            "Look at what filled the node: `df -h`, `df -i`, images, host files, this pod's own writing."
+        }
+        Cause::EvictedMemory if other => "Give the pod that is over its request a limit, or a request of what it uses.",
+        Cause::EvictedMemory => "Set memory requests to what the pods use; what is over its request is evicted first.",
+        Cause::EvictedPids => "Look for the pod that starts processes without end; set the kubelet's podPidsLimit.",
+        Cause::Preempted => "Nothing is wrong with the pod: the node has not enough room for it and for critical pods.",
+        _ => "Read the reason; scheduler and node disagree on what the node has or allows.",
+    };
+    vec![action.into()]
+}

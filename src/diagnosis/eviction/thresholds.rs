@@ -1,0 +1,186 @@
+//! The thresholds that hold, from the layers of the kubelet's configuration.
+//!
+//! Flows in: [`EvictionSettings`]. Flows out: [`Threshold`]s, or why they are not known. Nothing is
+//! assumed: the kubelet's documented defaults hold only where its whole configuration was read and
+//! sets no `evictionHard`.
+
+use crate::{
+    model::{EvictionSignal, FilesystemRole},
+    parse::{eviction::Amount, kubelet::go_duration},
+    signal::{EvictionLayer, EvictionSettings, LayerKind},
+};
+use std::collections::BTreeMap;
+
+/// pkg/kubelet/eviction/defaults_linux.go of 1.30 and later; before it `imagefs.inodesFree` had none.
+const DEFAULTS: [(&str, &str); 5] = [
+    ("memory.available", "100Mi"),
+    ("nodefs.available", "10%"),
+    ("nodefs.inodesFree", "5%"),
+    ("imagefs.available", "15%"),
+    ("imagefs.inodesFree", "5%"),
+];
+
+/// One threshold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Threshold {
+    /// What it is about.
+    pub signal: EvictionSignal,
+    /// How much has to be left.
+    pub amount: Amount,
+    /// For a soft one: for how many seconds it may be crossed.
+    pub grace_seconds: Option<u64>,
+}
+
+type Written = BTreeMap<String, String>;
+
+/// The thresholds that hold.
+///
+/// # Errors
+/// A part of the configuration that decides could not be read: why.
+pub fn effective(settings: &EvictionSettings) -> Result<Vec<Threshold>, String> {
+    let by_flag = settings.layers.iter().any(|layer| layer.kind == LayerKind::Flags && layer.hard.is_some());
+    if let Some(why) = settings.unread.as_ref().filter(|_| !by_flag) {
+        return Err(why.clone());
+    }
+    let (mut hard, mut soft, mut grace): (Written, Written, Written) = <(Written, Written, Written)>::default();
+    let mut merge_defaults = false;
+    for layer in &settings.layers {
+        lay_hard(&mut hard, layer);
+        lay(&mut soft, layer.soft.as_ref(), layer.kind);
+        lay(&mut grace, layer.soft_grace.as_ref(), layer.kind);
+        merge_defaults = layer.merge_defaults.unwrap_or(merge_defaults);
+    }
+    if merge_defaults {
+        for (signal, amount) in defaults() {
+            hard.entry(signal).or_insert(amount);
+        }
+    }
+    let seconds = |signal: &str| grace.get(signal).and_then(|text| go_duration(text)).map_or(0, |grace| grace.as_secs());
+    let hard = hard.iter().filter_map(|(signal, amount)| threshold(signal, amount, None));
+    let soft = soft.iter().filter_map(|(signal, amount)| threshold(signal, amount, Some(seconds(signal))));
+    Ok(with_containerfs(hard.chain(soft).collect()))
+}
+
+/// A file without `evictionHard` is given the defaults when it is read, so that what a drop-in file
+/// sets is laid over them (cmd/kubelet/app/server.go, `mergeKubeletConfigurations`).
+fn lay_hard(hard: &mut Written, layer: &EvictionLayer) {
+    match (&layer.hard, layer.kind) {
+        (None, LayerKind::File) => *hard = defaults().collect(),
+        (written, kind) => lay(hard, written.as_ref(), kind),
+    }
+}
+
+fn lay(map: &mut Written, written: Option<&Written>, kind: LayerKind) {
+    let Some(written) = written else { return };
+    if kind != LayerKind::DropIn {
+        map.clear();
+    }
+    map.extend(written.clone());
+}
+
+fn defaults() -> impl Iterator<Item = (String, String)> {
+    DEFAULTS.iter().map(|(signal, amount)| ((*signal).to_owned(), (*amount).to_owned()))
+}
+
+fn threshold(signal: &str, amount: &str, grace_seconds: Option<u64>) -> Option<Threshold> {
+    Some(Threshold { signal: EvictionSignal::parse(signal)?, amount: Amount::parse(amount)?, grace_seconds })
+}
+
+/// The thresholds of containerfs cannot be set: the kubelet copies those of the filesystem that it
+/// shares, which is the images'.
+fn with_containerfs(mut thresholds: Vec<Threshold>) -> Vec<Threshold> {
+    thresholds.retain(|threshold| {
+        !matches!(
+            threshold.signal,
+            EvictionSignal::Space(FilesystemRole::Containerfs) | EvictionSignal::Inodes(FilesystemRole::Containerfs)
+        )
+    });
+    let copy = |threshold: &Threshold| {
+        let signal = match threshold.signal {
+            EvictionSignal::Space(FilesystemRole::Imagefs) => EvictionSignal::Space(FilesystemRole::Containerfs),
+            EvictionSignal::Inodes(FilesystemRole::Imagefs) => EvictionSignal::Inodes(FilesystemRole::Containerfs),
+            _ => return None,
+        };
+        Some(Threshold { signal, ..threshold.clone() })
+    };
+    let copies: Vec<_> = thresholds.iter().filter_map(copy).collect();
+    thresholds.extend(copies);
+    thresholds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(pairs: &[(&str, &str)]) -> Option<Written> {
+        Some(pairs.iter().map(|(signal, amount)| ((*signal).to_owned(), (*amount).to_owned())).collect())
+    }
+
+    fn layer(kind: LayerKind, hard: Option<Written>) -> EvictionLayer {
+        EvictionLayer { kind, hard, ..EvictionLayer::default() }
+    }
+
+    fn told(layers: Vec<EvictionLayer>) -> Vec<(&'static str, Amount)> {
+        let thresholds = effective(&EvictionSettings { layers, unread: None }).expect("known");
+        thresholds.iter().map(|threshold| (threshold.signal.as_str(), threshold.amount)).collect()
+    }
+
+    #[test]
+    fn a_configuration_without_thresholds_has_the_kubelets_defaults() {
+        let known = told(vec![layer(LayerKind::File, None)]);
+        assert_eq!(known.len(), 7, "containerfs twice");
+        assert!(known.contains(&("nodefs.available", Amount::Percent(10.0))));
+        assert!(known.contains(&("containerfs.available", Amount::Percent(15.0))));
+    }
+
+    #[test]
+    fn any_threshold_replaces_them_all() {
+        // As EKS and kind configure it: no threshold for images, or thresholds that are none.
+        let eks = map(&[("memory.available", "100Mi"), ("nodefs.available", "10%"), ("nodefs.inodesFree", "5%")]);
+        assert_eq!(told(vec![layer(LayerKind::File, eks)]).len(), 3);
+        let kind = map(&[("nodefs.available", "0%"), ("imagefs.available", "0%")]);
+        assert_eq!(told(vec![layer(LayerKind::File, kind.clone())]), []);
+        let merged = EvictionLayer { merge_defaults: Some(true), ..layer(LayerKind::File, kind) };
+        assert_eq!(told(vec![merged]).len(), 4, "the two that are off stay off");
+    }
+
+    #[test]
+    fn drop_ins_are_laid_over_and_flags_replace() {
+        let drop_in = layer(LayerKind::DropIn, map(&[("nodefs.available", "5%")]));
+        let known = told(vec![layer(LayerKind::File, None), drop_in.clone()]);
+        assert!(known.contains(&("nodefs.available", Amount::Percent(5.0))) && known.len() == 7, "{known:?}");
+        let flags = layer(LayerKind::Flags, map(&[("memory.available", "1Gi")]));
+        assert_eq!(told(vec![layer(LayerKind::File, None), drop_in, flags]), [("memory.available", Amount::Quantity(1 << 30))]);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_assumed() {
+        let unread = |layers| effective(&EvictionSettings { layers, unread: Some("/etc/x: permission denied".into()) });
+        assert_eq!(unread(vec![]), Err("/etc/x: permission denied".into()));
+        let flags = layer(LayerKind::Flags, map(&[("memory.available", "1Gi")]));
+        assert_eq!(unread(vec![flags]).expect("flags decide").len(), 1);
+    }
+
+    #[test]
+    fn soft_thresholds_have_their_grace() {
+        let soft = EvictionLayer {
+            hard: map(&[]),
+            soft: map(&[("nodefs.available", "20%")]),
+            soft_grace: map(&[("nodefs.available", "1m30s")]),
+            ..EvictionLayer::default()
+        };
+        let known = effective(&EvictionSettings { layers: vec![soft], unread: None }).expect("known");
+        assert_eq!(known[0].grace_seconds, Some(90));
+    }
+
+    proptest! {
+        #[test]
+        fn any_settings_are_survived(signal in "[a-z.F]{0,12}", amount in "\\PC{0,6}", kind in 0..4) {
+            let kind = [LayerKind::File, LayerKind::DropIn, LayerKind::Flags, LayerKind::Effective][kind as usize];
+            let written = map(&[(signal.as_str(), amount.as_str())]);
+            let known = effective(&EvictionSettings { layers: vec![layer(kind, written)], unread: None });
+            prop_assert!(known.expect("known").len() <= 2);
+        }
+    }
+}
