@@ -110,6 +110,10 @@ impl Core {
             KubeletOrigin::Journal { boot_time: Some(boot), .. } => at.at_boot_time(*boot),
             _ => at,
         };
+        if self.userspace_oom(line, happened) {
+            self.kubelet_log.position.pass(line);
+            return;
+        }
         for observation in self.kubelet_log.push(line, happened) {
             self.observe(observation, happened);
         }

@@ -21,6 +21,7 @@ mod kernel_problems;
 mod kubelet;
 mod oom_telling;
 mod snapshot;
+mod userspace_oom;
 mod waiting;
 
 pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
@@ -50,6 +51,7 @@ use kernel_problems::KernelProblems;
 use kubelet::KubeletLog;
 use oom_telling::Inherited;
 use std::collections::{BTreeMap, VecDeque};
+use userspace_oom::UserspaceKills;
 use waiting::WaitNote;
 
 /// What has no deadline of its own is looked after once in this many microseconds.
@@ -73,6 +75,7 @@ pub struct Core {
     deaths: Deaths,
     kernel_problems: KernelProblems,
     kubelet_log: KubeletLog,
+    userspace_kills: UserspaceKills,
     waiting: BTreeMap<Slot, WaitNote>,
     findings: FindingStore,
     counters: Counters,

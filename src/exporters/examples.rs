@@ -215,6 +215,7 @@ pub(super) fn snapshot() -> Snapshot {
                 (key("mail", "worker"), BTreeMap::from([(Cause::AppError, 2)])),
             ]),
             findings_opened: BTreeMap::from([(Cause::OomContainerLimit, 1), (Cause::OomNode, 1), (Cause::AppError, 1)]),
+            storage_errors: BTreeMap::from([("sdb".into(), 3)]),
             unattributed: BTreeMap::from([("process_gone".into(), 0)]),
             kills_both_saw: 4,
             kills_only_log: 1,

@@ -15,6 +15,7 @@ pub(super) const fn source(source: EvidenceSource) -> &'static str {
         EvidenceSource::PodStatus => "pod status",
         EvidenceSource::KubeletLog => "kubelet log",
         EvidenceSource::ContainerLog => "container log",
+        EvidenceSource::Journal => "journal",
     }
 }
 

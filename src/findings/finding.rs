@@ -81,6 +81,8 @@ pub enum EvidenceSource {
     KubeletLog,
     /// The class of a container's last log lines.
     ContainerLog,
+    /// What another service of the host says in the journal.
+    Journal,
 }
 
 /// One observation that supports a cause or speaks against it.

@@ -8,7 +8,7 @@ use crate::exporters::agent_figures::number;
 use prometheus::proto::{Counter, Gauge, LabelPair, MetricFamily, MetricType};
 use std::collections::BTreeMap;
 
-/// The most series of one scrape: some 360 of the node itself, 12 for each of 250 containers, and
+/// The most series of one scrape: some 430 of the node itself, 12 for each of 250 containers, and
 /// two for each of 250 workload containers, with room for what has died.
 pub const MAX_SERIES: usize = 4000;
 
