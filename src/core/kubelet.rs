@@ -132,6 +132,10 @@ impl Core {
             KubeletOrigin::Journal { boot_time: Some(boot), .. } => at.at_boot_time(*boot),
             _ => at,
         };
+        if self.userspace_oom(line, happened) {
+            self.kubelet_log.position.pass(line);
+            return;
+        }
         let restarted = self.kubelet_log.durable.life.line(line, happened.boot);
         self.counters.kubelet_restarts += u64::from(restarted);
         for observation in self.kubelet_log.push(line, happened) {

@@ -32,6 +32,7 @@ mod room_figures;
 mod silent_ends;
 mod snapshot;
 mod starvation;
+mod userspace_oom;
 mod waiting;
 
 pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
@@ -70,6 +71,7 @@ use pod_words::PodWords;
 use recent_kills::RecentKills;
 use room::Room;
 use std::collections::{BTreeMap, VecDeque};
+use userspace_oom::UserspaceKills;
 use waiting::WaitNote;
 
 /// What has no deadline of its own is looked after once in this many microseconds.
@@ -98,6 +100,7 @@ pub struct Core {
     kubelet_log: KubeletLog,
     lost: Lost,
     pod_words: PodWords,
+    userspace_kills: UserspaceKills,
     waiting: BTreeMap<Slot, WaitNote>,
     findings: FindingStore,
     counters: Counters,

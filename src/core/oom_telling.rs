@@ -274,6 +274,8 @@ impl super::Counters {
             (Cause::OomHostService, Scope::HostService),
             (Cause::OomChildProcess, Scope::Container),
             (Cause::OomChildProcess, Scope::Pod),
+            (Cause::OomUserspace, Scope::Container),
+            (Cause::OomUserspace, Scope::HostService),
             (Cause::OomManual, Scope::Node),
             (Cause::OomUnattributed, Scope::Node),
         ];
@@ -293,7 +295,7 @@ impl super::Counters {
         }
     }
 
-    fn count_oom_kill(&mut self, cause: Cause, scope: Scope) {
+    pub(super) fn count_oom_kill(&mut self, cause: Cause, scope: Scope) {
         match self.oom_kills.iter_mut().find(|(known, at, _)| *known == cause && *at == scope) {
             Some((_, _, count)) => *count += 1,
             None => self.oom_kills.push((cause, scope, 1)),
@@ -328,7 +330,7 @@ impl super::Counters {
         *self.correlations.entry(correlation).or_default() += crashes;
     }
 
-    fn count_workload_kill(&mut self, subject: &Subject, cause: Cause) {
+    pub(super) fn count_workload_kill(&mut self, subject: &Subject, cause: Cause) {
         let key = ContainerKey::of(subject);
         if !self.workload_oom_kills.contains_key(&key) && self.workload_oom_kills.len() >= MAX_SERIES {
             self.series_overflow += 1;
@@ -338,7 +340,7 @@ impl super::Counters {
     }
 
     /// Units are a closed set, so that a label cannot grow with what people name their services.
-    fn count_host_kill(&mut self, service: Option<&str>) {
+    pub(super) fn count_host_kill(&mut self, service: Option<&str>) {
         const UNITS: [&str; 8] = ["kubelet", "containerd", "crio", "docker", "sshd", "systemd-journald", "etcd", "k3s"];
         let name = service.map(|service| service.trim_end_matches(".service").trim_end_matches(".scope"));
         let unit = UNITS.into_iter().find(|unit| Some(*unit) == name).unwrap_or("other");

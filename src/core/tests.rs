@@ -1,6 +1,7 @@
 //! The core on made-up signals: what it tells, counts and keeps.
 
 mod kernel_problems;
+mod userspace_oom;
 
 use super::*;
 use crate::{

@@ -244,6 +244,7 @@ pub(super) fn snapshot() -> Snapshot {
                 (key("mail", "worker"), BTreeMap::from([(Cause::AppError, 2)])),
             ]),
             findings_opened: BTreeMap::from([(Cause::OomContainerLimit, 1), (Cause::OomNode, 1), (Cause::AppError, 1)]),
+            storage_errors: BTreeMap::from([("sdb".into(), 3)]),
             unattributed: BTreeMap::from([("process_gone".into(), 0)]),
             evictions: BTreeMap::from([(Cause::EvictedDisk, 2)]),
             kills_both_saw: 4,

@@ -16,6 +16,7 @@ pub(super) const fn source(source: EvidenceSource) -> &'static str {
         EvidenceSource::KubeletLog => "kubelet log",
         EvidenceSource::ContainerLog => "container log",
         EvidenceSource::Disk => "disk",
+        EvidenceSource::Journal => "journal",
     }
 }
 

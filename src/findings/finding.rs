@@ -83,6 +83,8 @@ pub enum EvidenceSource {
     ContainerLog,
     /// Filesystems, and what else the kubelet evicts for.
     Disk,
+    /// What another service of the host says in the journal.
+    Journal,
 }
 
 /// One observation that supports a cause or speaks against it.

@@ -29,6 +29,7 @@ pub(super) fn collect(snapshot: &Snapshot, own: &AgentFigures) -> Sheet {
     snapshot.sources.iter().for_each(|health| source(&mut sheet, health));
     oom_kills(&mut sheet, &snapshot.counters);
     records(&mut sheet, &snapshot.counters);
+    kernel_problems(&mut sheet, &snapshot.counters);
     if let Some(unexplained) = snapshot.unexplained_oom_kills {
         sheet.set(&is::VMSTAT_UNEXPLAINED, [], number(unexplained));
     }
@@ -134,6 +135,15 @@ fn records(sheet: &mut Sheet, counters: &Counters) {
     }
     sheet.set(&is::RESTART_COUNTER_RESETS, [], number(counters.restart_counter_resets));
     sheet.set(&is::WORKLOAD_OVERFLOW, [], number(counters.series_overflow));
+}
+
+fn kernel_problems(sheet: &mut Sheet, counters: &Counters) {
+    for (class, problems) in &counters.kernel_problems {
+        sheet.set(&is::KERNEL_PROBLEMS, [class.as_str()], number(*problems));
+    }
+    for (device, errors) in &counters.storage_errors {
+        sheet.set(&is::STORAGE_ERRORS, [device], number(*errors));
+    }
 }
 
 fn findings(sheet: &mut Sheet, findings: &[Finding], counters: &Counters) {

@@ -11,7 +11,7 @@ use super::table::{Metric, Row, SERIES_DROPPED, TABLE};
 use crate::exporters::agent_figures::number;
 use std::{collections::BTreeMap, fmt::Write, ops::Range};
 
-/// The most series of one scrape: some 400 of the node itself, 12 for each of 250 containers, and
+/// The most series of one scrape: some 430 of the node itself, 12 for each of 250 containers, and
 /// two for each of 250 workload containers, with room for what has died.
 pub const MAX_SERIES: usize = 4000;
 

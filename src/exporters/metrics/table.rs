@@ -106,6 +106,11 @@ metrics! {
     MALFORMED_RECORDS: Counter "nodewhy_malformed_records_total" []
         "Records of the kernel's log that could not be decoded.";
 
+    KERNEL_PROBLEMS: Counter "nodewhy_kernel_problems_total" ["class"]
+        "Problems that the kernel reported since the node booted, by class: also those that are normal on healthy nodes and make no finding.";
+    STORAGE_ERRORS: Counter "nodewhy_kernel_storage_errors_total" ["device"]
+        "Problems that the kernel reported of a disk or the filesystem on it since the node booted, by the kernel's name of the device; other where there are more than 32.";
+
     FINDINGS: Gauge "nodewhy_findings" ["cause", "state"]
         "Findings that the agent holds, by cause and state; resolved ones are absent where there is none.";
     FINDINGS_OPENED: Counter "nodewhy_findings_opened_total" ["cause"]

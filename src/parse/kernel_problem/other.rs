@@ -150,8 +150,8 @@ impl OtherProblem {
     }
 }
 
-/// Understands what programs say about kills that the kernel does not log: systemd-coredump, earlyoom
-/// and systemd-oomd. Their lines are theirs alone, so `program` decides.
+/// Understands what programs say about kills that the kernel does not log: systemd-coredump, earlyoom,
+/// systemd-oomd, and systemd about the latter. Their lines are theirs alone, so `program` decides.
 pub(super) fn read_program(program: &str, text: &str) -> Option<OtherProblem> {
     match program {
         "systemd-coredump" => {
@@ -175,8 +175,19 @@ pub(super) fn read_program(program: &str, text: &str) -> Option<OtherProblem> {
             let cgroup = text.strip_prefix("Killed ")?.split_whitespace().next().filter(|path| path.starts_with('/'))?;
             Some(OtherProblem { cgroup: said(cgroup), ..OtherProblem::saying(OtherKind::UserspaceOomKill, text) })
         }
+        // PID 1 about the unit of the cgroup (unit_check_oomd_kill, src/core/unit.c, systemd 248):
+        // `cri-containerd-0.scope: systemd-oomd killed 3 process(es) in this unit.`
+        "systemd" => {
+            let (unit, said) = text.split_once(": ")?;
+            let count = number(said.strip_prefix("systemd-oomd killed ")?)?;
+            Some(OtherProblem { cgroup: said_unit(unit), count: Some(count), ..OtherProblem::saying(OtherKind::UserspaceOomKill, text) })
+        }
         _ => None,
     }
+}
+
+fn said_unit(unit: &str) -> Option<String> {
+    said(unit).filter(|unit| !unit.contains(' '))
 }
 
 impl fmt::Display for OtherProblem {

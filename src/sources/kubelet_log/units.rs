@@ -25,14 +25,14 @@ pub(super) const SUPERVISORS: &[Unit] = &["rke2-server.service", "rke2-agent.ser
 pub(super) const RUNTIMES: &[Unit] =
     &["containerd.service", "crio.service", "docker.service", "cri-docker.service", "snap.microk8s.daemon-containerd.service"];
 
-/// The killer in user space, whose words name its victims.
+/// The killers in user space, whose words name their victims.
 #[cfg(feature = "journal")]
-pub(super) const OOMD: Unit = "systemd-oomd.service";
+pub(super) const OOM_KILLERS: [Unit; 2] = ["systemd-oomd.service", "earlyoom.service"];
 
 /// Units whose own lines are read.
 #[cfg(feature = "journal")]
 pub(super) fn speaking() -> impl Iterator<Item = Unit> {
-    KUBELETS.iter().chain(SUPERVISORS).chain([&OOMD]).copied()
+    KUBELETS.iter().chain(SUPERVISORS).chain(&OOM_KILLERS).copied()
 }
 
 /// Units about which PID 1's lines are read.
