@@ -18,7 +18,7 @@ use nodewhy::{
     core::{Checkpoint, Core},
     findings::Finding,
     record::Recording,
-    signal::{Body, KernelLine, Signal},
+    signal::{Body, KernelLine, KubeletLine, KubeletOrigin, Signal},
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -181,10 +181,24 @@ fn restarted(signals: &[Signal], cut: usize) -> Core {
     let (before, after) = signals.split_at(cut);
     let stored = serde_json::to_string(&replay(Core::new(), before).checkpoint().expect("the boot is known")).expect("json");
     let checkpoint: Checkpoint = serde_json::from_str(&stored).expect("json");
+    let unread = unread_kubelet_lines(before, checkpoint.kubelet_log.cursor.as_deref());
     let core = replay(Core::restore(checkpoint), &start_of_second_run(before));
+    let core = replay(core, &unread);
     let mut core = replay(core, after);
     core.finish();
     core
+}
+
+/// Entries of the journal behind the position of a checkpoint: records that were not whole yet.
+fn unread_kubelet_lines(before: &[Signal], position: Option<&str>) -> Vec<Signal> {
+    let now = before.last().expect("at least the facts").at;
+    let cursor = |signal: &Signal| match &signal.body {
+        Body::Kubelet(KubeletLine { origin: KubeletOrigin::Journal { cursor, .. }, .. }) => Some(cursor.clone()),
+        _ => None,
+    };
+    let entries: Vec<_> = before.iter().filter(|signal| cursor(signal).is_some()).collect();
+    let read = entries.iter().position(|signal| cursor(signal).as_deref() == position).map_or(0, |at| at + 1);
+    entries[read..].iter().map(|signal| Signal { at: now, body: signal.body.clone() }).collect()
 }
 
 /// What a start at the end of `before` reads: facts and conditions, pods, the state of every cgroup,

@@ -38,7 +38,12 @@ impl Health {
 
     /// Whether a source can be read now.
     pub fn is_up(&self, source: SourceName) -> bool {
-        self.sources.get(&source).is_some_and(|health| health.state == SourceState::Up)
+        self.state(source) == Some(SourceState::Up)
+    }
+
+    /// The state of a source; `None` before its first word.
+    pub fn state(&self, source: SourceName) -> Option<SourceState> {
+        self.sources.get(&source).map(|health| health.state)
     }
 
     /// Whether a source has said nothing for longer than is normal.

@@ -4,7 +4,14 @@
 //! The log promises nothing and a quiet kubelet says little, so no cause depends on it alone except
 //! those that nothing else tells: volumes and sandboxes.
 
-use super::{Core, condition::Condition, kubelet_life::KubeletLife, oom_telling::subject_key, pod_words::PodWord};
+use super::{
+    Core,
+    condition::Condition,
+    kubelet_life::KubeletLife,
+    node_trouble::trouble_topic,
+    oom_telling::subject_key,
+    pod_words::{PodWord, name_pod},
+};
 use crate::{
     diagnosis::{
         death::{DeathWord, DeathWordKind, ProbeKill},
@@ -40,9 +47,11 @@ const COMPLETE_AFTER_MICROS: u64 = 200_000;
 #[derive(Debug, Default)]
 pub struct KubeletLog {
     streams: BTreeMap<String, (KubeletReader, Moment)>,
+    /// The position before the oldest record that waits for more lines.
+    before_open: Option<KubeletPosition>,
     failed_probes: VecDeque<(PodUid, String, Probe)>,
     failing: BTreeMap<(PodUid, Cause), Failing>,
-    pub(super) position: KubeletPosition,
+    position: KubeletPosition,
     pub(super) durable: DurableKubelet,
 }
 
@@ -66,6 +75,7 @@ struct Failing {
 
 impl KubeletLog {
     fn push(&mut self, line: &KubeletLine, at: Moment) -> Vec<Observation> {
+        let before = self.position.clone();
         self.position.pass(line);
         // What the writer calls itself proves nothing: the unit, which journald tells, decides.
         let (stream, program) = match &line.origin {
@@ -87,12 +97,33 @@ impl KubeletLog {
         if life.is_its(&line.origin) {
             life.verbosity = life.verbosity.max(Some(reader.verbosity()));
         }
+        self.hold_position(before);
         told
+    }
+
+    /// Goes on where an earlier run of the agent stopped.
+    pub(super) fn resume(&mut self, position: KubeletPosition, durable: DurableKubelet) {
+        (self.position, self.durable) = (position, durable);
+    }
+
+    /// Where a restart reads on: what is not understood yet is read again.
+    pub(super) fn position(&self) -> KubeletPosition {
+        self.before_open.clone().unwrap_or_else(|| self.position.clone())
+    }
+
+    fn hold_position(&mut self, before: KubeletPosition) {
+        if self.streams.values().any(|(reader, _)| reader.is_open()) {
+            self.before_open.get_or_insert(before);
+        } else {
+            self.before_open = None;
+        }
     }
 
     fn overdue(&mut self, now: BootTime) -> Vec<(Observation, Moment)> {
         let quiet = self.streams.values_mut().filter(|(_, last)| now.micros_since(last.boot) >= COMPLETE_AFTER_MICROS);
-        quiet.flat_map(|(reader, last)| reader.flush().into_iter().map(|observation| (observation, *last))).collect()
+        let told = quiet.flat_map(|(reader, last)| reader.flush().into_iter().map(|observation| (observation, *last))).collect();
+        self.hold_position(self.position.clone());
+        told
     }
 
     fn note_failed_probe(&mut self, pod: PodUid, container: String, probe: Probe) {
@@ -160,6 +191,17 @@ impl Core {
         let Some(pod) = subject.uid.clone().or_else(named) else { return };
         let said = observation.said.as_str().to_owned();
         let container = observation.subject.container;
+        let name = observation.subject.namespace.zip(observation.subject.pod);
+        let word = |cause| PodWord {
+            pod: pod.clone(),
+            name: name.clone(),
+            container: container.clone(),
+            cause,
+            class: None,
+            repeats: false,
+            said: said.clone(),
+            at,
+        };
         match observation.situation {
             Situation::ProbeFailed { probe, errored: false } => {
                 if let Some(container) = container {
@@ -177,33 +219,23 @@ impl Core {
             Situation::SandboxChanged => self.deaths.words.note(pod, None, DeathWord { at, kind: DeathWordKind::SandboxChanged, said }),
             Situation::BackOff { delay: Some(delay) } => self.deaths.back_off_told(&pod, container.as_deref(), delay.as_secs()),
             Situation::ImagePullFailed { failure, backing_off, .. } => {
-                let class = Some(start_failure::pull(failure));
-                self.pod_word(PodWord { pod, container, cause: Cause::ImagePull, class, repeats: backing_off, said, at });
+                self.pod_word(PodWord { class: Some(start_failure::pull(failure)), repeats: backing_off, ..word(Cause::ImagePull) });
             }
-            Situation::ConfigError => {
-                let class = Some(start_failure::config());
-                self.pod_word(PodWord { pod, container, cause: Cause::ConfigError, class, repeats: false, said, at });
-            }
-            Situation::StartFailed { .. } => {
-                self.pod_word(PodWord { pod, container, cause: Cause::StartError, class: None, repeats: false, said, at });
-            }
-            Situation::AdmissionDenied { .. } => {
-                self.pod_word(PodWord { pod, container: None, cause: Cause::AdmissionRejected, class: None, repeats: false, said, at });
-            }
-            Situation::Preempting => {
-                self.pod_word(PodWord { pod, container: None, cause: Cause::Preempted, class: None, repeats: false, said, at });
-            }
+            Situation::ConfigError => self.pod_word(PodWord { class: Some(start_failure::config()), ..word(Cause::ConfigError) }),
+            Situation::StartFailed { .. } => self.pod_word(word(Cause::StartError)),
+            Situation::AdmissionDenied { .. } => self.pod_word(PodWord { container: None, ..word(Cause::AdmissionRejected) }),
+            Situation::Preempting => self.pod_word(PodWord { container: None, ..word(Cause::Preempted) }),
             Situation::VolumeFailed { operation: Some(operation), .. } if is_undoing(&operation) => {}
             Situation::VolumeFailed { volumes, .. } => {
                 let failure = start_failure::mount(&said);
                 let what = format!("volume {} cannot be mounted: {}", volumes.join(", "), failure.what);
-                self.tell_not_starting(&pod, Cause::VolumeMount, &what, failure, said, at);
+                self.tell_not_starting(word(Cause::VolumeMount), &what, failure);
             }
             Situation::SandboxFailed if is_undoing(&said) => {}
             Situation::SandboxFailed => {
                 let failure = start_failure::sandbox(&said);
                 let what = format!("its sandbox or its network cannot be set up: {}", failure.what);
-                self.tell_not_starting(&pod, Cause::SandboxNetwork, &what, failure, said, at);
+                self.tell_not_starting(word(Cause::SandboxNetwork), &what, failure);
             }
             _ => {}
         }
@@ -220,13 +252,15 @@ impl Core {
         self.deaths.note_probe(pod, container, ProbeKill { at, startup: probe == Probe::Startup, said });
     }
 
-    fn tell_not_starting(&mut self, pod: &PodUid, cause: Cause, what: &str, failure: StartFailure, said: String, at: Moment) {
-        let Some(failing) = self.kubelet_log.note_failing(pod, cause, at.boot) else { return };
-        let subject = self.inventory.subject(Some(pod), None);
+    fn tell_not_starting(&mut self, word: PodWord, what: &str, failure: StartFailure) {
+        let PodWord { pod, name, cause, said, at, .. } = word;
+        let Some(failing) = self.kubelet_log.note_failing(&pod, cause, at.boot) else { return };
+        let mut subject = self.inventory.subject(Some(&pod), None);
+        name_pod(&mut subject, name);
         let topic = not_starting_topic(cause, &subject);
         let position = format!("kubelet:{cause}:{pod}:{}:{}", failing.since.0, failing.tries);
         let condition = Condition {
-            topic,
+            topic: topic.clone(),
             happening: position,
             weight: failing.untold,
             cause,
@@ -247,6 +281,10 @@ impl Core {
             attribution: Attribution::Runtime,
         };
         self.tell_condition(condition, at);
+        let of_node = [Cause::RuntimeDown, Cause::NetworkNotReady];
+        for trouble in of_node.into_iter().filter(|_| cause == Cause::SandboxNetwork) {
+            self.relate_conditions(&topic, &trouble_topic(trouble));
+        }
     }
 
     /// A pod of which something runs has its volumes and its sandbox.

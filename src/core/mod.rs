@@ -190,7 +190,7 @@ impl Core {
             version: checkpoint::VERSION,
             boot_id: self.facts.as_ref()?.boot_id.clone(),
             kernel_log: self.kernel_log.position(self.oom_cases.oldest_record()),
-            kubelet_log: self.kubelet_log.position.clone(),
+            kubelet_log: self.kubelet_log.position(),
             kubelet: self.kubelet_log.durable.clone(),
             lost: self.lost.clone(),
             findings: self.findings.clone(),
@@ -211,8 +211,7 @@ impl Core {
         self.inventory.set_facts(&facts);
         if let Some(checkpoint) = self.restored.take().filter(|checkpoint| checkpoint.fits(&facts.boot_id)) {
             self.kernel_log.resume(checkpoint.kernel_log);
-            self.kubelet_log.position = checkpoint.kubelet_log;
-            self.kubelet_log.durable = checkpoint.kubelet;
+            self.kubelet_log.resume(checkpoint.kubelet_log, checkpoint.kubelet);
             self.lost = checkpoint.lost;
             self.findings = checkpoint.findings;
             self.counters = checkpoint.counters;

@@ -4,7 +4,7 @@
 use super::{Core, Effect, condition::Condition};
 use crate::{
     diagnosis::node_trouble::{Episode, News, Witness, action, are_chained, blame, consequence, meaning, scope},
-    findings::{Change, Evidence, EvidenceSource, FindingId, Topic},
+    findings::{Change, Evidence, EvidenceSource, FindingId, FindingState, Topic},
     model::{Attribution, Cause, Confidence, Moment},
     parse::kubelet::Observation,
     signal::SourceName,
@@ -78,6 +78,10 @@ impl Core {
     /// Joins two findings of one chain.
     pub(super) fn relate_conditions(&mut self, one: &Topic, other: &Topic) {
         let id = |core: &Self, topic: &Topic| core.findings.get(topic).map(|finding| finding.id.clone());
+        let is_open = |topic: &Topic| self.findings.get(topic).is_some_and(|finding| finding.state == FindingState::Open);
+        if !is_open(one) || !is_open(other) {
+            return;
+        }
         let (Some(first), Some(second)) = (id(self, one), id(self, other)) else { return };
         self.add_related(one, second);
         self.add_related(other, first);

@@ -8,7 +8,7 @@ use crate::{
     diagnosis::{oom::place_name, start_failure::StartFailure},
     findings::{Change, Evidence, EvidenceSource, Finding, FindingState, Subject, Topic},
     model::{Attribution, Cause, Confidence, Moment, PodUid, Scope},
-    signal::SourceName,
+    signal::{SourceName, SourceState},
 };
 use std::collections::VecDeque;
 
@@ -25,6 +25,8 @@ const LIST_SECONDS: u64 = 30;
 #[derive(Debug, Clone)]
 pub(super) struct PodWord {
     pub pod: PodUid,
+    /// Namespace and name, as the line has them.
+    pub name: Option<(String, String)>,
     /// `None` for what concerns the whole pod.
     pub container: Option<String>,
     pub cause: Cause,
@@ -87,12 +89,19 @@ fn is_about(told: Cause, word: Cause) -> bool {
 impl Core {
     /// Takes a word about a pod.
     pub(super) fn pod_word(&mut self, word: PodWord) {
-        let listed = self.health.is_up(SourceName::Pods) || word.at.boot.seconds_since(self.started) < LIST_SECONDS;
-        let alone = !word.repeats && word.class.is_some() && !listed;
+        let alone = !word.repeats && word.class.is_some() && self.has_no_status(word.at);
         if !self.add_to_open_finding(&word) && alone {
             self.tell_word(&word);
         }
         self.pod_words.keep(word);
+    }
+
+    /// Whether nobody tells the status of pods, as opposed to nobody having told it yet.
+    fn has_no_status(&self, at: Moment) -> bool {
+        match self.health.state(SourceName::Pods) {
+            Some(state) => state != SourceState::Up,
+            None => at.boot.seconds_since(self.started) >= LIST_SECONDS,
+        }
     }
 
     /// Adds what the kubelet's log said to a finding that is about to be recorded.
@@ -123,7 +132,8 @@ impl Core {
 
     fn tell_word(&mut self, word: &PodWord) {
         let Some(class) = word.class else { return };
-        let subject = Subject { container: word.container.clone(), ..self.inventory.subject(Some(&word.pod), None) };
+        let mut subject = Subject { container: word.container.clone(), ..self.inventory.subject(Some(&word.pod), None) };
+        name_pod(&mut subject, word.name.clone());
         let condition = Condition {
             topic: Topic(format!("{}|{}", word.cause, subject_key(&subject))),
             happening: format!("kubelet:{}:{}:{}", word.cause, word.pod, word.at.boot.0),
@@ -141,6 +151,13 @@ impl Core {
         };
         self.pod_words.keep(word.clone());
         self.tell_condition(condition, word.at);
+    }
+}
+
+/// Names a pod of which nothing else tells the name.
+pub(super) fn name_pod(subject: &mut Subject, name: Option<(String, String)>) {
+    if let Some((namespace, pod)) = name.filter(|_| subject.pod.is_none()) {
+        (subject.namespace, subject.pod) = (Some(namespace), Some(pod));
     }
 }
 

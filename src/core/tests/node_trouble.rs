@@ -64,7 +64,7 @@ fn a_runtime_that_is_down_is_one_finding_with_its_consequences_and_its_end() {
     assert_eq!((finding.cause, finding.scope, finding.blame, finding.count), (Cause::RuntimeDown, Scope::HostService, Blame::Node, 1));
     assert_eq!(
         finding.summary,
-        "The container runtime does not answer the kubelet; so its round over the containers (PLEG) does not finish. Containers run on, but none is started, stopped or restarted."
+        "The container runtime does not answer the kubelet; so the kubelet's round over the containers (PLEG) does not finish. Containers run on, but none is started, stopped or restarted."
     );
     assert_eq!((finding.subjects.len(), finding.last_seen), (0, moment(125.0).wall));
     bench.restarted(130.0);

@@ -23,7 +23,7 @@ use crate::{
     parse::kubelet::{Observation, Situation, UnitEvent, UnitRole},
 };
 use serde::{Deserialize, Serialize};
-use service::Service;
+use service::{Service, down};
 use sign::{Sign, sign_of};
 use std::collections::BTreeMap;
 use words::roots;
@@ -127,7 +127,9 @@ impl NodeTroubles {
         let sign = self.service(role).take(role, event, at, read);
         // The kubelet's own last words have counted this end already.
         let sign = sign.map(|sign| Sign { counts: sign.counts && !(said_fatal && sign.kind == "loop"), ..sign });
-        let mut news = match sign {
+        // That it has come back is the end of that it was away, and no story of its own.
+        let was_away = self.episodes.get(&down(role)).is_some_and(Episode::is_told);
+        let mut news = match sign.filter(|sign| !(was_away && sign.kind == "restarted")) {
             Some(sign) => self.note(sign, observation.said.as_str(), at, read),
             None => vec![],
         };
@@ -146,7 +148,7 @@ impl NodeTroubles {
 
     /// What lasted until a service started is over.
     fn started(&mut self, role: UnitRole) -> Vec<News> {
-        let cause = if role == UnitRole::Kubelet { Cause::KubeletDown } else { Cause::RuntimeDown };
+        let cause = down(role);
         match self.episodes.get(&cause).is_some_and(Episode::waits_for_start) {
             true => self.end(cause),
             false => vec![],
@@ -199,7 +201,7 @@ impl NodeTroubles {
     /// The trouble from which this one follows.
     fn root_of(&self, cause: Cause) -> Option<Cause> {
         // That the kubelet is gone is more than that a certificate for logs is missing.
-        let needs_proof = matches!(cause, Cause::KubeletDown | Cause::ApiServerUnreachable);
+        let needs_proof = matches!(cause, Cause::KubeletDown | Cause::KubeletRestarted | Cause::ApiServerUnreachable);
         let holds = |root: &&Cause| self.episodes.get(root).is_some_and(|episode| !needs_proof || episode.is_explicit());
         roots(cause).iter().find(holds).copied()
     }

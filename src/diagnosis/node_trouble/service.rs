@@ -206,7 +206,8 @@ const fn name(role: UnitRole) -> &'static str {
     }
 }
 
-const fn down(role: UnitRole) -> Cause {
+/// That it is away.
+pub const fn down(role: UnitRole) -> Cause {
     match role {
         UnitRole::Kubelet => Cause::KubeletDown,
         UnitRole::Runtime => Cause::RuntimeDown,

@@ -217,3 +217,14 @@ fn a_node_that_is_not_ready_for_an_own_reason_is_told_after_a_moment() {
     bench.kubelet(130, r#""Recording event message for node" node="n" event="NodeReady""#);
     assert_eq!(bench.opened(), [News::Over(Cause::NodeNotReady)]);
 }
+
+#[test]
+fn a_service_that_was_told_to_be_away_comes_back_without_a_second_story() {
+    let mut bench = Bench::default();
+    bench.systemd(100, "containerd.service: Main process exited, code=killed, status=9/KILL");
+    bench.passes(120);
+    assert_eq!(bench.opened(), [News::Tell(Cause::RuntimeDown)]);
+    bench.systemd(130, "Started containerd.service - containerd container runtime.");
+    bench.passes(131);
+    assert_eq!(bench.opened(), [News::Over(Cause::RuntimeDown)]);
+}

@@ -29,7 +29,6 @@ pub const fn meaning(cause: Cause) -> &'static str {
         Cause::NetworkNotReady => "Pods with a network of their own do not start.",
         Cause::KubeletDown => "Containers run on, but none is started, probed or restarted.",
         Cause::ApiServerUnreachable => "The node itself may be well; after 40 s the control plane counts it as lost.",
-        Cause::KubeletCertificate => "To the control plane the node looks lost.",
         _ => "",
     }
 }
@@ -37,11 +36,12 @@ pub const fn meaning(cause: Cause) -> &'static str {
 /// A trouble that follows from another, as a clause.
 pub const fn consequence(cause: Cause) -> &'static str {
     match cause {
-        Cause::PlegUnhealthy => "its round over the containers (PLEG) does not finish",
+        Cause::PlegUnhealthy => "the kubelet's round over the containers (PLEG) does not finish",
         Cause::NetworkNotReady => "the network plugin counts as not ready",
         Cause::NodeNotReady => "the node declares itself not ready",
         Cause::KubeletDown => "the kubelet cannot start",
-        Cause::ApiServerUnreachable => "it does not get through to the API server",
+        Cause::KubeletRestarted => "the kubelet ends and is started again",
+        Cause::ApiServerUnreachable => "the kubelet does not get through to the API server",
         _ => "other troubles follow",
     }
 }
@@ -91,7 +91,7 @@ pub const fn roots(cause: Cause) -> &'static [Cause] {
         Cause::PlegUnhealthy | Cause::NetworkNotReady => &[Cause::RuntimeDown],
         Cause::NodeNotReady => &[Cause::RuntimeDown, Cause::PlegUnhealthy, Cause::NetworkNotReady],
         Cause::KubeletDown => &[Cause::RuntimeDown, Cause::KubeletCertificate],
-        Cause::ApiServerUnreachable => &[Cause::KubeletCertificate],
+        Cause::ApiServerUnreachable | Cause::KubeletRestarted => &[Cause::KubeletCertificate],
         _ => &[],
     }
 }

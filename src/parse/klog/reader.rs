@@ -108,6 +108,11 @@ impl KlogReader {
         if rest.len() == line.len() { line.strip_prefix('>').unwrap_or(line) } else { rest }
     }
 
+    /// Whether a record waits for more lines.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Gives the record that was still waiting for more lines: at the end of the stream, or when it
     /// has been silent for so long that nothing more will come.
     pub fn flush(&mut self) -> Option<KlogText> {

@@ -99,6 +99,11 @@ impl KubeletReader {
         self.tell(record)
     }
 
+    /// Whether a record waits for more lines.
+    pub fn is_open(&self) -> bool {
+        self.klog.is_open()
+    }
+
     /// The highest `-v` whose lines the newest process of this stream has written.
     pub fn verbosity(&self) -> u8 {
         self.verbosity.seen()
