@@ -13,9 +13,14 @@
 )]
 
 use nodewhy::{
-    core::{ContainerFigures, ContainerKey, Counters, Fill, Snapshot, SourceHealth, WorkloadFigures},
+    core::{
+        ContainerFigures, ContainerKey, Counters, FilesystemFigures, Fill, PodStorageFigures, RecentKill, RoomFigures, SignalFigures,
+        Snapshot, SourceHealth, WorkloadFigures,
+    },
+    diagnosis::death::Correlation,
     exporters::{agent_figures::AgentFigures, metrics},
-    model::{BootId, BootTime, Bytes, Cause, Limit, Moment, Resource, Scope},
+    model::{BootId, BootTime, Bytes, Cause, EvictionSignal, FilesystemRole, Limit, Moment, Resource, Scope},
+    parse::kernel_problem::ProblemClass,
     signal::{CgroupVersion, CpuThrottling, MemorySplit, NodeFacts, PidsUse, Pressure, SourceName, SourceState},
 };
 use std::{
@@ -66,6 +71,9 @@ fn snapshot() -> Result<Snapshot, Box<dyn Error>> {
             terminations: BTreeMap::from([(key, BTreeMap::from([(Cause::OomNode, 2)]))]),
             host_oom_kills: BTreeMap::from([("sshd.service".into(), 1)]),
             unattributed: BTreeMap::from([("process_gone".into(), 1)]),
+            correlations: Correlation::ALL.iter().map(|result| (*result, 1)).collect(),
+            kernel_problems: ProblemClass::ALL.iter().map(|class| (*class, 1)).collect(),
+            storage_errors: BTreeMap::from([("sda".into(), 1)]),
             ..Counters::default()
         },
         pressure: vec![(Resource::Io, Pressure { some_avg10: 0.0, some_total_us: 5, full_total_us: Some(1) })],
@@ -91,6 +99,23 @@ fn snapshot() -> Result<Snapshot, Box<dyn Error>> {
             crashed_pods: 1,
             crash_looping: 1,
         }],
+        room: RoomFigures {
+            filesystems: vec![FilesystemFigures {
+                role: FilesystemRole::Nodefs,
+                size: Bytes(2 << 30),
+                available: Bytes(1 << 30),
+                inodes: Some(9),
+                inodes_free: Some(3),
+            }],
+            signals: EvictionSignal::ALL
+                .iter()
+                .map(|signal| SignalFigures { signal: *signal, available: 9, threshold: Some(3), reached_in_seconds: Some(60) })
+                .collect(),
+            pods: vec![PodStorageFigures { namespace: "billing".into(), pod: TEXTS_THAT_BREAK_THINGS.into(), bytes: Bytes(1) }],
+        },
+        kubelet_version: Some("v1.36.3".into()),
+        kubelet_verbosity: Some(2),
+        recent_kills: vec![RecentKill { namespace: "billing".into(), pod: "db-0".into(), container: "db".into(), at: wall }],
         unexplained_oom_kills: Some(0),
         fill: vec![Fill { store: "findings", used: 1, capacity: 2 }],
         ..Snapshot::default()
