@@ -57,6 +57,7 @@ const IMPURE: &[&str] = &[
     "k8s_openapi",
     "systemd",
     "procfs",
+    "prometheus",
     "axum",
     "zstd",
     "tracing",
@@ -79,6 +80,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("k8s_openapi", &["sources/pods"]),
     ("systemd", &["sources/journal", "sources/kernel_log/journal", "sources/kubelet_log/journal"]),
     ("procfs", &["sources", "exporters/agent_figures"]),
+    ("prometheus", &["exporters"]),
     ("axum", &["exporters/http"]),
     ("zstd", &["record"]),
 ];

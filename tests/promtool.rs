@@ -124,7 +124,7 @@ fn snapshot() -> Result<Snapshot, Box<dyn Error>> {
 
 #[test]
 fn promtool_finds_nothing_to_complain_about() -> Result<(), Box<dyn Error>> {
-    let text = metrics::render(&snapshot()?, &AgentFigures::read(0));
+    let text = metrics::render(&snapshot()?, &AgentFigures::read(0))?;
     let told: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let all: BTreeSet<_> = metrics::TABLE.iter().map(|row| row.name).collect();
     assert_eq!(told, all, "the linter must see every metric");

@@ -64,6 +64,9 @@ pub(super) enum Problem {
     /// The core is no more.
     #[error("the agent is stopping")]
     CoreEnded,
+    /// The metrics could not be written.
+    #[error("the metrics could not be written: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 impl Problem {
@@ -75,7 +78,7 @@ impl Problem {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::LoopbackOnly | Self::ForeignHost => StatusCode::FORBIDDEN,
             Self::CoreSilent | Self::CoreEnded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NoToken => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NoToken | Self::Metrics(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

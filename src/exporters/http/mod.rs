@@ -117,7 +117,7 @@ fn router<R: SnapshotReader>(desk: Desk<R>) -> Router {
 
 async fn metrics_text<R: SnapshotReader>(State(desk): State<Desk<R>>) -> Result<Response, Problem> {
     let snapshot = desk.snapshot().await?;
-    let text = metrics::render(&snapshot, &AgentFigures::read(desk.reader.samples_dropped()));
+    let text = metrics::render(&snapshot, &AgentFigures::read(desk.reader.samples_dropped()))?;
     Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 

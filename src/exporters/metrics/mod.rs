@@ -15,13 +15,17 @@ pub use table::{Kind, Row, TABLE};
 
 use super::agent_figures::AgentFigures;
 use crate::core::Snapshot;
+use prometheus::TextEncoder;
 
 /// The content type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The exposition of one scrape, at most [`MAX_SERIES`] series.
-pub fn render(snapshot: &Snapshot, own: &AgentFigures) -> String {
-    collect::collect(snapshot, own).into_text()
+///
+/// # Errors
+/// When the encoder refuses a family, which a test over every metric rules out.
+pub fn render(snapshot: &Snapshot, own: &AgentFigures) -> prometheus::Result<String> {
+    TextEncoder::new().encode_to_string(&collect::collect(snapshot, own).into_families())
 }
 
 #[cfg(test)]

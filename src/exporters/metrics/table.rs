@@ -28,8 +28,6 @@ impl Kind {
 pub struct Metric<const N: usize> {
     /// Its name.
     pub name: &'static str,
-    /// The names of its labels.
-    pub labels: [&'static str; N],
 }
 
 /// One metric as a row of the table.
@@ -49,7 +47,7 @@ macro_rules! metrics {
     ($($id:ident: $kind:ident $name:literal [$($label:literal),*] $meaning:literal;)+) => {
         $(
             #[doc = $meaning]
-            pub const $id: Metric<{ how_many(&[$($label),*]) }> = Metric { name: $name, labels: [$($label),*] };
+            pub const $id: Metric<{ how_many(&[$($label),*]) }> = Metric { name: $name };
         )+
         /// Every metric, the most important first.
         pub const TABLE: &[Row] = &[$(Row { name: $name, kind: Kind::$kind, labels: &[$($label),*], meaning: $meaning },)+];

@@ -53,7 +53,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 }
 
 fn rendered(snapshot: &Snapshot) -> String {
-    render(snapshot, &AgentFigures::default())
+    render(snapshot, &AgentFigures::default()).expect("every family encodes")
 }
 
 #[test]
