@@ -5,7 +5,8 @@
 
 What differs from what is shipped, because a run takes minutes: scrapes and rules every 5 s, every `for` is 0 s, and a counter
 counts as born when it was not there 15 s ago instead of 15 or 30 minutes. So this proves that the rules say the right thing
-about real agents' series; that they wait as long as they should is what tests/prometheus proves.
+about real agents' series; that they wait as long as they should is what tests/prometheus proves. AgentMissingOnNode is not judged:
+without its wait, one scrape that an emulated node answers too late raises it.
 
 A node is named only for several workloads that also run elsewhere, the more clearly the more of their pods do. So each of
 three Deployments has five pods on host1, as its affinity prefers, and one on host2, when the permitted skew of four is used up; they
@@ -117,8 +118,6 @@ def of_verdicts(nodes):
     found = [] if blamed == {"host2"} else [f"NodeSpecificPodCrashes has named {sorted(blamed)}, expected host2 alone"]
     broken = {labels["workload"] for labels in ever_fired("WorkloadCrashingEverywhere") if labels["namespace"] == NAMESPACE}
     found += [] if broken == {EVERYWHERE} else [f"WorkloadCrashingEverywhere has named {sorted(broken)}, expected {EVERYWHERE} alone"]
-    if missing := ever_fired("AgentMissingOnNode"):
-        found.append(f"AgentMissingOnNode fired: {missing}")
     return found + of_scenario("oom-limit", "WorkloadOOMKilledRepeatedly") + of_scenario("oom-child", "ContainerChildProcessOOMKilled")
 
 
