@@ -152,14 +152,25 @@ _asked = {}     # node: (when, findings); every scenario asks every second, and 
 _asking = threading.Lock()
 
 
+def said_in(pod, patience=60):
+    """A kubelet that has just started does not know its pods yet, and refuses."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return kubectl("exec", "--namespace", pod["namespace"], pod["name"], "--", "nodewhy", "findings", "--all", "--output=json")
+        except RuntimeError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(2)
+
+
 def findings(node):
     """Asked inside the agent's own pod: findings name pods, so the agent tells them to its own machine only."""
     with _asking:
         when, known = _asked.get(node, (0, None))
         if time.monotonic() - when > 3:
             meta = agent_pod(node)["metadata"]
-            said = kubectl("exec", "--namespace", meta["namespace"], meta["name"], "--", "nodewhy", "findings", "--all", "--output=json")
-            known = json.loads(said)["findings"]
+            known = json.loads(said_in(meta))["findings"]
             _asked[node] = (time.monotonic(), known)
     return known
 
