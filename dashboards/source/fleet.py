@@ -133,7 +133,7 @@ def why(page: Page) -> None:
         {"{{signal}}": "sum by (signal) (increase(nodewhy_pod_evictions_total{HERE}[1h])) > 0"}, stacked=True,
     )
     page.lines(
-        "Kernel problems", "Lines of kernels' logs in the hour before that tell of a fault, by class.",
+        "Kernel problems", "What kernels' logs told of in the hour before, by class; also what is normal on healthy nodes.",
         {"{{class}}": "sum by (class) (increase(nodewhy_kernel_problems_total{HERE}[1h])) > 0"}, stacked=True,
     )
 
