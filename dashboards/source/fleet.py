@@ -43,13 +43,9 @@ def now(page: Page) -> None:
         "count(node:nodewhy_crash_excess:workloads{HERE}) or vector(0)", steps=((None, GREEN), (1, RED)),
     )
     page.number(
-        "Workloads crashing everywhere", "Workloads of which more than half of the pods, and at least 3, crashed in the last hour.",
-        """
-        count(
-          workload:nodewhy_workload_crashed_pods_per_pods:ratio{cluster="$cluster"} > 0.5
-          and on (cluster, namespace, workload_kind, workload) workload:nodewhy_workload_crashed_pods:sum{cluster="$cluster"} >= 3
-        ) or vector(0)
-        """,
+        "Workloads crashing everywhere",
+        "Workloads of which more than half of the pods, and at least 3, crashed in the last hour, on several nodes.",
+        'count(workload:nodewhy_workload_crashed_everywhere:ratio{cluster="$cluster"}) or vector(0)',
         steps=((None, GREEN), (1, ORANGE)),
     )
     page.number(
@@ -100,8 +96,8 @@ def which_nodes(page: Page) -> None:
     )
     page.lines(
         "Crashed pods beyond the expected",
-        "The ten most suspect nodes: crashed pods of the last hour minus what is expected. A bad release raises the "
-        "expectation as well and shows nothing here.",
+        "The ten most suspect nodes: crashed pods of the last hour minus what is expected. What crashes "
+        "everywhere, like a bad release, is left out.",
         {"{{node}}": f"({EXCESS}) and on (cluster, node) topk(10, max_over_time(node:nodewhy_crash_excess:zscore{{HERE}}[$__range] @ end()))"},
         to_node=True,
     )
@@ -137,7 +133,7 @@ def why(page: Page) -> None:
         {"{{signal}}": "sum by (signal) (increase(nodewhy_pod_evictions_total{HERE}[1h])) > 0"}, stacked=True,
     )
     page.lines(
-        "Kernel problems", "Lines of kernels' logs in the hour before that tell of a fault, by class.",
+        "Kernel problems", "What kernels' logs told of in the hour before, by class; also what is normal on healthy nodes.",
         {"{{class}}": "sum by (class) (increase(nodewhy_kernel_problems_total{HERE}[1h])) > 0"}, stacked=True,
     )
 

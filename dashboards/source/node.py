@@ -196,7 +196,7 @@ def pressure_and_disks(page: Page) -> None:
 def kernel_and_kubelet(page: Page) -> None:
     page.row("Kernel and kubelet")
     page.lines(
-        "Kernel problems", "Lines of the kernel's log that tell of a fault, by class.",
+        "Kernel problems", "What the kernel's log tells of, by class; also what is normal on healthy nodes and makes no finding.",
         {"{{node}} {{class}}": each("nodewhy_kernel_problems_total", "node, class")}, bars=True, stacked=True, width=8,
     )
     page.lines(

@@ -1,15 +1,12 @@
 """Which metrics and labels a query names, and which there are."""
 
 import re
-from pathlib import Path
 
 from pages import ROOT
 
 RULES = ROOT / "deploy/prometheus/rules"
 # What the scrape adds to every series.
 TARGET = {"cluster", "node", "instance", "job"}
-# Metrics that docs/metrics.md will have; to be deleted with the last line that it has.
-NOT_YET = Path(__file__).with_name("not-yet.txt")
 
 # The levels of a recording rule's name say its labels.
 LEVELS = {
@@ -28,9 +25,6 @@ def metrics() -> dict[str, set[str]]:
     """Every metric of the program and every recording rule, with its labels."""
     rows = re.findall(r"^\| `([a-z_]+)` \| \w+ \| ([^|]*) \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
     known = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
-    if NOT_YET.exists():
-        lines = [line.split("#")[0].split() for line in NOT_YET.read_text().splitlines()]
-        known = {name: set(labels) for name, *labels in filter(None, lines)} | known
     for path in sorted(RULES.glob("*.yaml")):
         for record in re.findall(r"- record: (\S+)", path.read_text()):
             known[record] = set().union(*(LEVELS[level] for level in record.split(":")[0].split("_")))
