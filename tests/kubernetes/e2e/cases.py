@@ -29,7 +29,7 @@ class Scenario:
     drive: typing.Callable | None = None
     place: typing.Callable | None = None     # instead of kubectl apply
     patience: int = 300                      # seconds until Kubernetes shows it
-    told_within: int = 60                    # seconds from then until the agents must have told everything
+    told_within: int = 180                   # seconds from then until the agents must have told everything, also on a busy machine
 
     @property
     def namespace(self):
