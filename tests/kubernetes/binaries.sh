@@ -15,10 +15,11 @@ packages() {
   done
   [ ${#missing[@]} = 0 ] && return
   say "installing ${missing[*]}"
+  # Another apt on the machine is waited for, not a failure.
+  local install=(apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}")
   ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || apt-get update -qq
   # An index that is older than the mirror names files that are gone: refresh it and try once more.
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
-    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
+  "${install[@]}" >/dev/null || { apt-get update -qq && "${install[@]}" >/dev/null; }
 }
 
 # k8s.io/kubernetes is no ordinary dependency: it replaces its staging modules by folders of its own

@@ -2,7 +2,7 @@
 # down.sh: ends the cluster, or what is left of one, and fails if anything of it remains.
 # What is ours is told by our cgroups, the namespaces that up.sh noted, and paths in the work folder; by nothing else.
 . "$(dirname "$0")/env.sh"
-groups() { for d in $(cgroups ''); do ls -d "$d$CGROUP"-* 2>/dev/null || true; done; }
+groups() { for d in $(cgroups ""); do ls -d "$d$CGROUP"-{control,vm,host1,host2} 2>/dev/null || true; done; }
 
 # Nothing is worth an orderly end: every file that it would protect is removed next.
 for try in $(seq 50); do

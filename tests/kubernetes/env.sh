@@ -16,10 +16,10 @@ PROMETHEUS=$CACHE/prometheus-$PROMETHEUS_VERSION
 
 # Everything that a run makes is here and goes with it.
 WORK=${NODEWHY_E2E_DIR:-/var/tmp/nodewhy-e2e}
+# Clusters in folders of different names do not touch each other.
+CGROUP=$(basename "$WORK")     # + -host1, -host2, -control for the control plane, -vm for the virtual machine
 
 # The cluster has one bridge; each node is a port of it. Pods of node N live in 10.88.N.0/24.
-NETNS=nodewhy-host     # + node number: nodewhy-host1, nodewhy-host2
-CGROUP=nodewhy-e2e     # + -host1, -host2; -control for the control plane, -vm for the virtual machine
 BRIDGE_NET=10.99.0
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -94,6 +94,14 @@ impl Layout {
             Self::V2 { unified } => unified,
         }
     }
+
+    /// Mount of the hierarchy that counts processes, if there is one; it has the same paths below it.
+    pub fn pids(&self) -> Option<&Path> {
+        match self {
+            Self::V1 { pids, .. } => pids.as_deref(),
+            Self::V2 { unified } => Some(unified),
+        }
+    }
 }
 
 impl fmt::Display for Layout {

@@ -33,8 +33,7 @@ const MOST_READ: usize = 256;
 /// The most processes of one container in one sample: the largest, and its first process.
 const MOST_KEPT: usize = 64;
 
-/// So many containers in a row without a visible process are no accident: even a pod that does
-/// nothing has its pause process.
+/// So many containers in a row whose processes cannot be seen are no accident.
 const FRUITLESS: usize = 10;
 
 /// The most cgroups inside one container that are looked into.
@@ -58,7 +57,7 @@ pub struct Processes {
     /// Where the reading of a container with very many processes goes on.
     turn: usize,
     denied: bool,
-    /// Containers asked in vain since one had processes.
+    /// Containers that have processes and were asked in vain, since one showed them.
     fruitless: usize,
 }
 
@@ -94,7 +93,11 @@ impl Processes {
         let mut processes: Vec<_> = pids.into_iter().filter_map(|pid| self.process(layout, path, pid)).collect();
         processes.sort_by_key(|process| Reverse((process.inner_pid == Some(1), process.rss())));
         processes.truncate(MOST_KEPT);
-        self.fruitless = if processes.is_empty() { self.fruitless.saturating_add(1) } else { 0 };
+        if !processes.is_empty() {
+            self.fruitless = 0;
+        } else if has_processes(&mut self.files, layout, path) {
+            self.fruitless = self.fruitless.saturating_add(1);
+        }
         (!processes.is_empty()).then(|| ProcessesSample { cgroup: path.to_owned(), processes })
     }
 
@@ -184,6 +187,14 @@ fn pids_in_cgroup(files: &mut KernelFiles, mount: &Path, path: &str) -> Vec<u32>
         pending.extend(inner_cgroups(mount, &path));
     }
     pids
+}
+
+/// Whether a cgroup has processes, in whatever pid namespace. What a runtime or a kubelet that ended left
+/// behind has none; where no hierarchy counts them, a cgroup is taken to be in use.
+fn has_processes(files: &mut KernelFiles, layout: &Layout, path: &str) -> bool {
+    let Some(mount) = layout.pids() else { return true };
+    let current = files.read(mount, path, "pids.current").ok().flatten().and_then(figures::number);
+    current.is_some_and(|current| current > 0)
 }
 
 /// The cgroups directly inside one. The link count of a folder on cgroupfs is two more than its
@@ -330,9 +341,15 @@ mod tests {
         let mut processes = Processes::new(&proc);
         assert_eq!(processes.condition().0, SourceState::Up);
         tree.write(&format!("cgroup{}/cgroup.procs", container()), "0\n");
-        for _ in 0..FRUITLESS {
-            processes.sample(&v2(&tree), &container());
-        }
+        let sample = |processes: &mut Processes, running: &str| {
+            tree.write(&format!("cgroup{}/pids.current", container()), running);
+            for _ in 0..FRUITLESS {
+                assert_eq!(processes.sample(&v2(&tree), &container()), None);
+            }
+        };
+        sample(&mut processes, "0\n");
+        assert_eq!(processes.condition().0, SourceState::Up, "cgroups that a runtime left behind");
+        sample(&mut processes, "3\n");
         assert_eq!(processes.condition().0, SourceState::Unreadable, "a /proc that is not the host's");
     }
 }
