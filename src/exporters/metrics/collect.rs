@@ -16,7 +16,7 @@ use crate::{
 use jiff::Timestamp;
 
 /// Every value of one scrape.
-pub(super) fn collect(snapshot: &Snapshot, own: &AgentFigures) -> Sheet {
+pub(super) fn collect<'a>(snapshot: &'a Snapshot, own: &AgentFigures) -> Sheet<'a> {
     let mut sheet = Sheet::default();
     sheet.set(&is::BUILD_INFO, [env!("CARGO_PKG_VERSION")], 1.0);
     if let Some(facts) = &snapshot.facts {
@@ -48,7 +48,7 @@ pub(super) fn collect(snapshot: &Snapshot, own: &AgentFigures) -> Sheet {
     sheet
 }
 
-fn node(sheet: &mut Sheet, facts: &NodeFacts) {
+fn node<'a>(sheet: &mut Sheet<'a>, facts: &'a NodeFacts) {
     let cgroups = match facts.cgroups {
         CgroupVersion::V1 => "v1",
         CgroupVersion::V2 => "v2",
@@ -57,7 +57,7 @@ fn node(sheet: &mut Sheet, facts: &NodeFacts) {
     sheet.set(&is::NODE_INFO, [&facts.kernel, cgroups], 1.0);
 }
 
-fn kubelet(sheet: &mut Sheet, snapshot: &Snapshot) {
+fn kubelet<'a>(sheet: &mut Sheet<'a>, snapshot: &'a Snapshot) {
     sheet.set(&is::KUBELET_RESTARTS, [], number(snapshot.counters.kubelet_restarts));
     if let Some(version) = &snapshot.kubelet_version {
         sheet.set(&is::KUBELET_INFO, [version], 1.0);
@@ -67,14 +67,14 @@ fn kubelet(sheet: &mut Sheet, snapshot: &Snapshot) {
     }
 }
 
-fn node_pressure(sheet: &mut Sheet, resource: Resource, pressure: Pressure) {
+fn node_pressure(sheet: &mut Sheet<'_>, resource: Resource, pressure: Pressure) {
     sheet.set(&is::NODE_PRESSURE, [resource.as_str(), "some"], micros(pressure.some_total_us));
     if let Some(full) = pressure.full_total_us {
         sheet.set(&is::NODE_PRESSURE, [resource.as_str(), "full"], micros(full));
     }
 }
 
-fn source(sheet: &mut Sheet, health: &SourceHealth) {
+fn source(sheet: &mut Sheet<'_>, health: &SourceHealth) {
     const STATES: [SourceState; 5] =
         [SourceState::Up, SourceState::Absent, SourceState::Unreadable, SourceState::Stale, SourceState::Failing];
     let name = health.source.as_str();
@@ -104,7 +104,7 @@ const fn scopes_of_kills(cause: Cause) -> &'static [Scope] {
     }
 }
 
-fn oom_kills(sheet: &mut Sheet, counters: &Counters) {
+fn oom_kills<'a>(sheet: &mut Sheet<'a>, counters: &'a Counters) {
     for cause in Cause::ALL {
         for scope in scopes_of_kills(*cause) {
             sheet.add(&is::OOM_KILLS, [scope.as_str(), cause.as_str()], 0.0);
@@ -125,7 +125,7 @@ fn oom_kills(sheet: &mut Sheet, counters: &Counters) {
     sheet.set(&is::OOM_WITNESSED, ["counter"], number(counters.kills_only_counter));
 }
 
-fn records(sheet: &mut Sheet, counters: &Counters) {
+fn records(sheet: &mut Sheet<'_>, counters: &Counters) {
     sheet.set(&is::OOM_DUMPS_SUPPRESSED, [], number(counters.dumps_suppressed));
     sheet.set(&is::SPOOFED_RECORDS, [], number(counters.spoofed_records));
     sheet.set(&is::MALFORMED_RECORDS, [], number(counters.malformed_records));
@@ -137,7 +137,7 @@ fn records(sheet: &mut Sheet, counters: &Counters) {
     sheet.set(&is::WORKLOAD_OVERFLOW, [], number(counters.series_overflow));
 }
 
-fn kernel_problems(sheet: &mut Sheet, counters: &Counters) {
+fn kernel_problems<'a>(sheet: &mut Sheet<'a>, counters: &'a Counters) {
     for (class, problems) in &counters.kernel_problems {
         sheet.set(&is::KERNEL_PROBLEMS, [class.as_str()], number(*problems));
     }
@@ -146,7 +146,7 @@ fn kernel_problems(sheet: &mut Sheet, counters: &Counters) {
     }
 }
 
-fn findings(sheet: &mut Sheet, findings: &[Finding], counters: &Counters) {
+fn findings(sheet: &mut Sheet<'_>, findings: &[Finding], counters: &Counters) {
     for cause in Cause::ALL {
         sheet.add(&is::FINDINGS, [cause.as_str(), state_word(FindingState::Open)], 0.0);
         sheet.set(&is::FINDINGS_OPENED, [cause.as_str()], number(counters.findings_opened.get(cause).copied().unwrap_or_default()));
@@ -171,7 +171,7 @@ const fn victim(cause: Cause) -> &'static str {
     }
 }
 
-fn workload_containers(sheet: &mut Sheet, counters: &Counters) {
+fn workload_containers<'a>(sheet: &mut Sheet<'a>, counters: &'a Counters) {
     for key in counters.workload_oom_kills.keys().chain(counters.terminations.keys()) {
         workload_kills(sheet, key, Cause::OomContainerLimit, 0);
         workload_kills(sheet, key, Cause::OomChildProcess, 0);
@@ -187,13 +187,13 @@ fn workload_containers(sheet: &mut Sheet, counters: &Counters) {
     }
 }
 
-fn workload_kills(sheet: &mut Sheet, key: &ContainerKey, cause: Cause, kills: u64) {
+fn workload_kills<'a>(sheet: &mut Sheet<'a>, key: &'a ContainerKey, cause: Cause, kills: u64) {
     let ContainerKey { namespace, workload_kind, workload, container } = key;
     let labels = [namespace, workload_kind, workload, container, victim(cause), cause.as_str()];
     sheet.add(&is::WORKLOAD_OOM_KILLS, labels, number(kills));
 }
 
-fn workload(sheet: &mut Sheet, figures: &WorkloadFigures) {
+fn workload<'a>(sheet: &mut Sheet<'a>, figures: &'a WorkloadFigures) {
     let labels = [figures.namespace.as_str(), &figures.kind, &figures.name];
     sheet.set(&is::WORKLOAD_PODS, labels, number(figures.pods));
     if figures.crashed_pods > 0 {
@@ -213,13 +213,13 @@ const EVICTIONS: [(Cause, &str); 5] = [
     (Cause::EvictedEphemeralStorage, "ephemeral_storage"),
 ];
 
-fn evictions(sheet: &mut Sheet, counters: &Counters) {
+fn evictions(sheet: &mut Sheet<'_>, counters: &Counters) {
     for (cause, signal) in EVICTIONS {
         sheet.set(&is::POD_EVICTIONS, [signal], number(counters.evictions.get(&cause).copied().unwrap_or_default()));
     }
 }
 
-fn room(sheet: &mut Sheet, room: &RoomFigures) {
+fn room<'a>(sheet: &mut Sheet<'a>, room: &'a RoomFigures) {
     for filesystem in &room.filesystems {
         let name = filesystem.role.as_str();
         sheet.set(&is::FILESYSTEM_SIZE, [name], number(filesystem.size.0));
@@ -235,7 +235,7 @@ fn room(sheet: &mut Sheet, room: &RoomFigures) {
     }
 }
 
-fn signal(sheet: &mut Sheet, figures: &SignalFigures) {
+fn signal(sheet: &mut Sheet<'_>, figures: &SignalFigures) {
     let name = figures.signal.as_str();
     let (available, threshold) = (number(figures.available), figures.threshold.map(number));
     match figures.signal {
@@ -257,13 +257,13 @@ fn signal(sheet: &mut Sheet, figures: &SignalFigures) {
     }
 }
 
-fn store(sheet: &mut Sheet, fill: &Fill) {
+fn store(sheet: &mut Sheet<'_>, fill: &Fill) {
     let entries = |count: usize| number(u64::try_from(count).unwrap_or(u64::MAX));
     sheet.set(&is::STORE_ENTRIES, [fill.store], entries(fill.used));
     sheet.set(&is::STORE_CAPACITY, [fill.store], entries(fill.capacity));
 }
 
-fn agent(sheet: &mut Sheet, own: &AgentFigures) {
+fn agent(sheet: &mut Sheet<'_>, own: &AgentFigures) {
     sheet.set(&is::SAMPLES_DROPPED, [], number(own.samples_dropped));
     let Some(process) = own.process else { return };
     sheet.set(&is::PROCESS_RESIDENT, [], number(process.resident.0));
@@ -277,7 +277,7 @@ fn agent(sheet: &mut Sheet, own: &AgentFigures) {
     }
 }
 
-fn container(sheet: &mut Sheet, figures: &ContainerFigures) {
+fn container<'a>(sheet: &mut Sheet<'a>, figures: &'a ContainerFigures) {
     let labels = [figures.namespace.as_str(), &figures.pod, &figures.container];
     let amounts = [
         (&is::CONTAINER_LIMIT, figures.limit.and_then(Limit::bytes)),

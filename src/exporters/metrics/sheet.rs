@@ -12,30 +12,30 @@ use std::collections::BTreeMap;
 /// two for each of 250 workload containers, with room for what has died.
 pub const MAX_SERIES: usize = 4000;
 
-/// The series of one metric by their label values.
-type Series = BTreeMap<Vec<String>, f64>;
+/// The series of one metric by their label values, which the snapshot owns.
+type Series<'a> = BTreeMap<Vec<&'a str>, f64>;
 
 /// The values of one scrape.
 #[derive(Debug, Default)]
-pub struct Sheet {
-    metrics: BTreeMap<&'static str, Series>,
+pub struct Sheet<'a> {
+    metrics: BTreeMap<&'static str, Series<'a>>,
 }
 
-impl Sheet {
+impl<'a> Sheet<'a> {
     /// States a value; the last statement about a series holds.
-    pub fn set<const N: usize>(&mut self, metric: &Metric<N>, labels: [&str; N], value: f64) {
+    pub fn set<const N: usize>(&mut self, metric: &Metric<N>, labels: [&'a str; N], value: f64) {
         *self.series(metric, labels) = value;
     }
 
     /// Adds to a value that begins with zero. Adding zero makes the series exist, which a counter
     /// must before it first rises: Prometheus sees no increase in a series born with 1.
-    pub fn add<const N: usize>(&mut self, metric: &Metric<N>, labels: [&str; N], value: f64) {
+    pub fn add<const N: usize>(&mut self, metric: &Metric<N>, labels: [&'a str; N], value: f64) {
         *self.series(metric, labels) += value;
     }
 
-    fn series<const N: usize>(&mut self, metric: &Metric<N>, labels: [&str; N]) -> &mut f64 {
+    fn series<const N: usize>(&mut self, metric: &Metric<N>, labels: [&'a str; N]) -> &mut f64 {
         let series = self.metrics.entry(metric.name).or_default();
-        series.entry(labels.map(String::from).to_vec()).or_default()
+        series.entry(labels.to_vec()).or_default()
     }
 
     /// The families of this scrape in the order of their names, the least important series left out
@@ -57,7 +57,7 @@ impl Sheet {
     }
 }
 
-fn family(row: &Row, series: Vec<(Vec<String>, f64)>) -> MetricFamily {
+fn family(row: &Row, series: Vec<(Vec<&str>, f64)>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(row.name.into());
     family.set_help(row.meaning.into());
@@ -69,11 +69,11 @@ fn family(row: &Row, series: Vec<(Vec<String>, f64)>) -> MetricFamily {
     family
 }
 
-fn metric(row: &Row, labels: Vec<String>, value: f64) -> prometheus::proto::Metric {
+fn metric(row: &Row, labels: Vec<&str>, value: f64) -> prometheus::proto::Metric {
     let pairs = row.labels.iter().zip(labels).map(|(name, value)| {
         let mut pair = LabelPair::default();
         pair.set_name((*name).into());
-        pair.set_value(value);
+        pair.set_value(value.into());
         pair
     });
     let mut metric = prometheus::proto::Metric::from_label(pairs.collect());
@@ -103,11 +103,11 @@ mod tests {
 
     #[test]
     fn what_is_over_the_cap_is_the_least_important_and_is_counted() {
+        let containers: Vec<_> = (0..3000).map(|n| format!("c{n}")).collect();
         let mut sheet = Sheet::default();
-        for n in 0..3000 {
-            let container = format!("c{n}");
-            sheet.set(&CONTAINER_PIDS, ["a", "b", &container], 1.0);
-            sheet.set(&CONTAINER_SWAP, ["a", "b", &container], 1.0);
+        for container in &containers {
+            sheet.set(&CONTAINER_PIDS, ["a", "b", container], 1.0);
+            sheet.set(&CONTAINER_SWAP, ["a", "b", container], 1.0);
         }
         sheet.set(&BUILD_INFO, ["1"], 1.0);
         let families = sheet.into_families();
