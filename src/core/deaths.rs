@@ -1,6 +1,6 @@
 //! Ends of containers inside the core: noticed, held until their witnesses had time to speak, told, counted.
 
-use super::{ContainerKey, Core, Effect, death_words::DeathWords, kernel_problems::outlives_pods, oom_telling::subject_key};
+use super::{ContainerKey, Core, Effect, KubeletQuestion, death_words::DeathWords, kernel_problems::outlives_pods, oom_telling::subject_key};
 use crate::{
     diagnosis::{
         crash_loop::Story,
@@ -8,6 +8,7 @@ use crate::{
         exit::Exit,
         kernel_problem::weigh_witness,
         oom::place_name,
+        probe_count::ProbeRules,
         termination::{Slot, Termination, Terminations, pod_key},
     },
     findings::{Change, EvidenceSource, Finding, FindingId, FindingState, Life, Occurrence, Subject, Topic},
@@ -282,7 +283,11 @@ impl Core {
             let (_, oldest) = self.deaths.durable.waiting.remove(0);
             self.tell_death(&oldest);
         }
-        let death = Death { termination, pod: uid.clone(), container: id, exit, ended, noticed: at, log_asked: false };
+        let probes = ProbeRules::of(container, pod.grace_seconds);
+        let death = Death { termination, pod: uid.clone(), container: id, exit, ended, noticed: at, probes, log_asked: false };
+        if death.probes.are_any() && death.came_from_outside() && !death.termination.earlier {
+            self.effects.push(Effect::AskKubelet(KubeletQuestion::ProbeCounts));
+        }
         let wait = if death.wants_a_kill() && !self.deaths.knows_kill(&death) { KILL_WITNESS_MICROS } else { WITNESS_MICROS };
         self.deaths.durable.waiting.push((BootTime(at.boot.0.saturating_add(wait)), death));
     }
@@ -357,6 +362,7 @@ impl Core {
             kill: kill.as_ref(),
             fault: self.deaths.fault_of(death),
             probe: self.deaths.probe_of(death),
+            probe_counts: self.probe_counts_of(death),
             words: self.deaths.words.of(death),
             last_words: self.deaths.last_words_of(death),
             starvation: self.starvation_of(death),

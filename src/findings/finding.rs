@@ -85,6 +85,10 @@ pub enum EvidenceSource {
     Disk,
     /// What another service of the host says in the journal.
     Journal,
+    /// What the kubelet answers over HTTP.
+    KubeletApi,
+    /// etcd's log.
+    EtcdLog,
 }
 
 /// One observation that supports a cause or speaks against it.

@@ -87,8 +87,8 @@ impl LastWords {
     }
 }
 
-/// The program's text behind the runtime's prefix.
-fn text_of(line: &str) -> Cow<'_, str> {
+/// The program's text behind the runtime's prefix; a line without one is all text.
+pub(super) fn text_of(line: &str) -> Cow<'_, str> {
     if let Some(text) = docker_text(line) {
         return Cow::Owned(text);
     }
