@@ -153,6 +153,7 @@ impl Agent {
         let checkpoint = saver.as_ref().and_then(|saver| saver.file.load(&facts.boot_id));
         let positions = Positions::after(checkpoint.as_ref(), config.history);
         let core = checkpoint.map_or_else(Core::new, Core::restore);
+        let core = if config.log_excerpts { core.with_log_excerpts() } else { core };
         let recorder = config.record.as_deref().map(|path| Recorder::create(path, &facts.agent)).transpose()?;
         let (outlet, signals) = sources::channel();
         let (stopper, stop) = sources::stop().context("cannot make a pipe")?;

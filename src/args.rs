@@ -123,6 +123,9 @@ pub struct AgentArgs {
     /// Where positions, counters and findings are kept over restarts; a directory that a reboot empties.
     #[arg(long, env = "NODEWHY_STATE_DIR", default_value = "/run/nodewhy")]
     state_dir: PathBuf,
+    /// Tell the last lines of dead containers' logs as well, cut and without credentials: in the agent's own output, and to readers that present the token.
+    #[arg(long, env = "NODEWHY_LOG_EXCERPTS")]
+    log_excerpts: bool,
     /// Also write every signal to this recording.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -236,6 +239,7 @@ impl SourceArgs {
             pods: self.pods,
             disks: self.disks,
             kubelet_api: self.kubelet_api(),
+            log_excerpts: false,
             history: true,
             output,
             listen: None,
@@ -257,6 +261,7 @@ impl AgentArgs {
             token_file: self.token_file.clone(),
             state_dir: Some(self.state_dir.clone()),
             record: self.record.clone(),
+            log_excerpts: self.log_excerpts,
             ..self.sources.resolve(self.output.output)
         };
         config.check()

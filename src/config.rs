@@ -230,6 +230,8 @@ pub struct AgentConfig {
     pub disks: DisksChoice,
     /// How to ask the kubelet itself; `None` not to.
     pub kubelet_api: Option<KubeletApi>,
+    /// Whether to tell the last lines of dead containers' logs themselves, not only their class.
+    pub log_excerpts: bool,
     /// Whether to explain what the kernel's log still holds from before the start.
     pub history: bool,
     /// How findings are printed.

@@ -13,7 +13,10 @@ use crate::{
     },
     findings::{Change, EvidenceSource, Finding, FindingId, FindingState, Life, Occurrence, Subject, Topic},
     model::{BootTime, Cause, ContainerId, Moment, PodUid},
-    parse::{container_log::LastWords, kubelet},
+    parse::{
+        container_log::{LastWords, excerpt},
+        kubelet,
+    },
     signal::{ContainerLogTail, ContainerRecord, ContainerState, PodRecord, SourceName},
 };
 use jiff::Timestamp;
@@ -78,6 +81,9 @@ pub struct Deaths {
     pub(super) durable: DurableDeaths,
     pub(super) words: DeathWords,
     last_words: VecDeque<((PodUid, String, u32), LastWords)>,
+    excerpts: VecDeque<((PodUid, String, u32), Vec<String>)>,
+    /// Whether the text of a log itself may be told.
+    pub(super) tells_excerpts: bool,
 }
 
 impl Deaths {
@@ -117,8 +123,12 @@ impl Deaths {
 
     /// Remembers what a container said last.
     pub fn note_last_words(&mut self, tail: &ContainerLogTail) -> Option<LastWords> {
+        let life = || (tail.pod.clone(), tail.container.clone(), tail.attempt);
+        if self.tells_excerpts {
+            push_bounded(&mut self.excerpts, (life(), excerpt(&tail.lines)));
+        }
         let words = LastWords::of(&tail.lines)?;
-        push_bounded(&mut self.last_words, ((tail.pod.clone(), tail.container.clone(), tail.attempt), words));
+        push_bounded(&mut self.last_words, (life(), words));
         Some(words)
     }
 
@@ -203,6 +213,13 @@ impl Deaths {
         let key = (pod, container, attempt);
         let said = self.last_words.iter().rev().find(|((pod, container, attempt), _)| (pod, container, *attempt) == key);
         said.map(|(_, words)| *words)
+    }
+
+    /// The end of its log, if it may be told.
+    fn excerpt_of(&self, death: &Death) -> Vec<String> {
+        let key = (&death.pod, &death.termination.slot.container, death.termination.attempt);
+        let said = self.excerpts.iter().rev().find(|((pod, container, attempt), _)| (pod, container, *attempt) == key);
+        said.map(|(_, lines)| lines.clone()).unwrap_or_default()
     }
 
     /// Marks a kill as one whose container's end is counted.
@@ -434,7 +451,8 @@ impl Core {
         crash_loop: Option<crate::findings::CrashLoop>,
         related: Vec<FindingId>,
     ) -> Finding {
-        Finding { related, ..self.finding_of_end(&position(death), self.subject_of(death), death.ended.wall, explanation, crash_loop) }
+        let log_excerpt = self.deaths.excerpt_of(death);
+        Finding { related, log_excerpt, ..self.finding_of_end(&position(death), self.subject_of(death), death.ended.wall, explanation, crash_loop) }
     }
 
     /// The finding about one end, however it was learnt.
@@ -469,6 +487,7 @@ impl Core {
             attribution: explanation.attribution,
             memory: None,
             crash_loop,
+            log_excerpt: vec![],
         }
     }
 

@@ -128,6 +128,13 @@ impl Core {
         Self { restored: Some(checkpoint), ..Self::new() }
     }
 
+    /// A core that also tells the last lines of dead containers' logs themselves.
+    #[must_use]
+    pub fn with_log_excerpts(mut self) -> Self {
+        self.deaths.tells_excerpts = true;
+        self
+    }
+
     /// Takes in one signal.
     pub fn apply(&mut self, signal: Signal) -> Vec<Effect> {
         let Signal { at, body } = signal;
@@ -224,7 +231,8 @@ impl Core {
             self.counted = checkpoint.counted;
             self.ledger = KillLedger::restore(checkpoint.baselines);
             self.vmstat = checkpoint.vmstat;
-            self.deaths = Deaths::restore(checkpoint.deaths, at.boot);
+            let tells_excerpts = self.deaths.tells_excerpts;
+            self.deaths = Deaths { tells_excerpts, ..Deaths::restore(checkpoint.deaths, at.boot) };
             self.evictions.durable = checkpoint.evictions;
             self.recent_kills = checkpoint.recent_kills;
             self.waiting = checkpoint.waiting;

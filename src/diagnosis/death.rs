@@ -156,6 +156,13 @@ pub struct Witnesses<'a> {
     pub log_doubt: Option<String>,
 }
 
+/// Where a program's last words were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastWordsIn {
+    Log,
+    TerminationMessage,
+}
+
 /// A death, explained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeathExplanation {
@@ -358,17 +365,30 @@ impl Death {
         });
     }
 
+    /// Of its log, else of its termination message. The runtime's own message about a start that failed is no word of the program.
+    fn last_words(&self, in_log: Option<LastWords>) -> Option<(LastWords, LastWordsIn)> {
+        let ran = self.exit.crash && self.exit.cause != Cause::StartError && self.exit.cause != Cause::ExecFormat;
+        let message = self.termination.state.message.as_deref().filter(|_| ran && self.termination.state.exit_code != 0);
+        let in_message = || Some((LastWords::of_message(message?)?, LastWordsIn::TerminationMessage));
+        in_log.map(|words| (words, LastWordsIn::Log)).or_else(in_message)
+    }
+
     fn weigh_last_words(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
-        let Some(words) = witnesses.last_words else { return };
+        let Some((words, by)) = self.last_words(witnesses.last_words) else { return };
         let refines = matches!(told.cause, Cause::AppError | Cause::Segfault | Cause::CommandNotFound | Cause::NotExecutable);
         if let Some(cause) = words.cause.filter(|_| refines) {
             told.cause = cause;
         }
-        told.what = format!("{}; its last words: {}", told.what, words.what);
+        let said = words.clause();
+        told.what = format!("{}; its last words: {said}", told.what);
+        let (source, where_) = match by {
+            LastWordsIn::Log => (EvidenceSource::ContainerLog, "the end of its log"),
+            LastWordsIn::TerminationMessage => (EvidenceSource::PodStatus, "its termination message"),
+        };
         told.evidence.push(Evidence {
-            source: EvidenceSource::ContainerLog,
+            source,
             time: self.ended.wall,
-            what: format!("the end of its log shows {}", words.what),
+            what: format!("{where_} shows {said}"),
             supports: true,
             how_matched: "pod uid, container and attempt".into(),
         });

@@ -202,6 +202,10 @@ pub struct Finding {
     pub memory: Option<Memory>,
     /// The loop, where the container dies again and again.
     pub crash_loop: Option<CrashLoop>,
+    /// The last lines of the container's log, cut and without credentials: only where the agent was
+    /// told to keep them (`--log-excerpts`), and only for the local log and readers with a token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_excerpt: Vec<String>,
 }
 
 #[cfg(test)]

@@ -98,3 +98,77 @@ fn complaint(known: &[Words], message: &str, said: &str) -> Option<EtcdComplaint
     let time = Some(words.time).filter(|time| !time.is_empty()).and_then(|time| said.split_once(time));
     Some((words.kind)(time.and_then(|(_, time)| go_duration(time))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(text: &str) -> Option<EtcdComplaint> {
+        let line = format!("2026-11-29T20:03:31.099482Z stderr F {text}");
+        assert_eq!(EtcdComplaint::of(text), EtcdComplaint::of(&line), "with and without the runtime's prefix");
+        EtcdComplaint::of(&line)
+    }
+
+    fn millis(millis: u64) -> Option<Duration> {
+        Some(Duration::from_millis(millis))
+    }
+
+    /// Printed by etcd 3.4.23 whose data lay on a disk that was held to one or two writes a second.
+    #[test]
+    fn what_etcd_says_on_a_slow_disk() {
+        let rounded = |text| {
+            of(text).map(|complaint| match complaint {
+                EtcdComplaint::SlowSync { took } => ("sync", took.map(|took| took.as_millis())),
+                EtcdComplaint::LateHeartbeat { by } => ("heartbeat", by.map(|by| by.as_millis())),
+                EtcdComplaint::SlowRequest { took } => ("request", took.map(|took| took.as_millis())),
+            })
+        };
+        for (text, expected) in [
+            (r#"{"level":"warn","ts":"2026-11-29T20:03:31.609Z","caller":"wal/wal.go:808","msg":"slow fdatasync","took":"7.646784282s","expected-duration":"1s"}"#, ("sync", Some(7646))),
+            (r#"{"level":"warn","ts":"2026-11-29T20:03:31.099Z","caller":"etcdserver/raft.go:440","msg":"leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk","to":"69b38ac7138de88d","heartbeat-interval":"100ms","expected-duration":"200ms","exceeded-duration":"6.945692095s"}"#, ("heartbeat", Some(6945))),
+            (r#"{"level":"warn","ts":"2026-11-29T19:47:26.927Z","caller":"etcdserver/util.go:167","msg":"apply request took too long","took":"6.05729729s","expected-duration":"100ms","prefix":"","request":"header:<ID:18265371010051868424 > put:<key:\"foo1000\" value_size:600 >","response":"size:4"}"#, ("request", Some(6057))),
+            ("2026-11-29 20:04:29.271026 W | wal: sync duration of 8.68742983s, expected less than 1s", ("sync", Some(8687))),
+            ("2026-11-29 20:04:38.999139 W | etcdserver: failed to send out heartbeat on time (exceeded the 100ms timeout for 18.252274775s, to 9e737febb6b99eee)", ("heartbeat", Some(18252))),
+            ("2026-11-29 20:04:38.999149 W | etcdserver: server is likely overloaded", ("heartbeat", None)),
+            (r#"2026-11-29 19:48:38.339386 W | etcdserver: request "header:<ID:18265371010069860360 > put:<key:\"foo0000\" value_size:600 >" with result "size:4" took too long (6.044148771s) to execute"#, ("request", Some(6044))),
+        ] {
+            assert_eq!(rounded(text), Some(expected), "{text}");
+        }
+    }
+
+    /// Written from etcd's sources: 3.2 and 3.3, and 3.5 and 3.6.
+    #[test]
+    fn other_versions() {
+        assert_eq!(
+            of(r#"{"level":"warn","ts":"2024-05-16T18:34:36.9Z","caller":"v3rpc/x.go:1","msg":"waiting for ReadIndex response took too long, retrying","sent-request-id":1,"retry-timeout":"500ms"}"#),
+            Some(EtcdComplaint::SlowRequest { took: millis(500) })
+        );
+        assert_eq!(
+            of("2018-05-16 18:34:36.951598 W | etcdserver: apply entries took too long [2.5s for 1 entries]"),
+            Some(EtcdComplaint::SlowRequest { took: millis(2500) })
+        );
+        let cut = r#"{"level":"warn","ts":"2024-05-16T18:34:36.9Z","caller":"wal/wal.go:805","msg":"slow fdatasync","took":"2s","exp"#;
+        assert_eq!(of(cut), Some(EtcdComplaint::SlowSync { took: millis(2000) }));
+    }
+
+    #[test]
+    fn what_somebody_stored_is_no_complaint() {
+        for text in [
+            r#"{"level":"warn","ts":"2024-05-16T18:34:36.9Z","caller":"a.go:1","msg":"request stats","request":"put:<key:\"slow fdatasync\" \"msg\":\"slow fdatasync\">"}"#,
+            r#"{"level":"info","ts":"2024-05-16T18:34:36.9Z","caller":"wal/wal.go:1","msg":"opened WAL"}"#,
+            "2018-05-16 18:34:36.951598 I | etcdserver: server is likely overloaded",
+            "slow fdatasync",
+            "",
+        ] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_survived(line in "(2026-11-29T20:03:31Z stderr [FP] )?[{\"a-z:,}]{0,30}(\"msg\":\"|slow fdatasync|\",\"took\":\"|9e99s| W \\| wal: sync duration of ){0,5}[^\n]{0,20}") {
+            let _ = EtcdComplaint::of(&line);
+        }
+    }
+}

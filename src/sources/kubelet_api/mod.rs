@@ -193,10 +193,13 @@ impl Asking {
     }
 
     async fn report(&mut self) -> Result<(), Stopped> {
-        let mut failures: Vec<Failure> = self.turns.iter().filter_map(|turn| turn.failure.clone()).collect();
-        failures.dedup();
+        let failures: Vec<Failure> = self.turns.iter().filter_map(|turn| turn.failure.clone()).collect();
+        // Each right that is missing is another one; all else is wrong with both alike.
+        let of_each: Vec<_> = failures.iter().map(|failure| format!("{}; {}", failure.why, failure.remedy)).collect();
+        let alike = failures.iter().all(|failure| failures.first().is_some_and(|first| first.remedy == failure.remedy));
         let (state, detail) = match Failure::of_all(failures) {
             None => (SourceState::Up, works(&self.api)),
+            Some(Failure { state, .. }) if !alike => (state, of_each.join("; ")),
             Some(Failure { state, why, remedy }) => (state, format!("{why}; {remedy}")),
         };
         if self.told.as_ref() == Some(&(state, detail.clone())) {
