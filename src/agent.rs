@@ -9,7 +9,7 @@
 use crate::{
     checkpoint_file::CheckpointFile,
     config::{AgentConfig, DisksChoice, KubeletLogChoice, Output, PodSourceChoice},
-    core::{Checkpoint, Core, Effect, Resume, Snapshot},
+    core::{Checkpoint, Core, Effect, KubeletQuestion, Resume, Snapshot},
     exporters::{
         http::{self, Guard, SnapshotReader},
         log::{FindingLog, Form},
@@ -22,7 +22,10 @@ use crate::{
         cgroups::SamplerHandle,
         container_log,
         disks::{self, DisksHandle},
-        kernel_log, kubelet_log, mounts, node_facts, pod_logs, pods,
+        etcd_log,
+        kernel_log,
+        kubelet_api::{self, KubeletApiHandle},
+        kubelet_log, mounts, node_facts, pod_logs, pods,
     },
     telemetry,
 };
@@ -61,6 +64,7 @@ pub struct Agent {
     reader: CoreReader,
     sampler: SamplerHandle,
     disks: Option<DisksHandle>,
+    kubelet: Option<KubeletApiHandle>,
     stopper: Stopper,
     threads: Vec<std::thread::JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
@@ -149,6 +153,7 @@ impl Agent {
         let checkpoint = saver.as_ref().and_then(|saver| saver.file.load(&facts.boot_id));
         let positions = Positions::after(checkpoint.as_ref(), config.history);
         let core = checkpoint.map_or_else(Core::new, Core::restore);
+        let core = if config.log_excerpts { core.with_log_excerpts() } else { core };
         let recorder = config.record.as_deref().map(|path| Recorder::create(path, &facts.agent)).transpose()?;
         let (outlet, signals) = sources::channel();
         let (stopper, stop) = sources::stop().context("cannot make a pipe")?;
@@ -156,7 +161,12 @@ impl Agent {
         let sampler = sources::cgroups::spawn(&config.roots, outlet.clone()).context("cannot start the sampler's thread")?;
         let mut threads = start_threads(config, &facts, positions, &outlet, &stop)?;
         let disks = start_disks(config, &facts, &outlet, &stop, &mut threads)?;
-        let tasks = start_tasks(config, &facts, &outlet);
+        let mut tasks = start_tasks(config, &facts, &outlet);
+        let kubelet = config.kubelet_api.clone().map(|api| {
+            let (handle, task) = kubelet_api::spawn(api, outlet.clone());
+            tasks.push(task);
+            handle
+        });
         let log = finding_log(config.output);
         Ok(Self {
             core,
@@ -166,6 +176,7 @@ impl Agent {
             reader: CoreReader { ask, outlet },
             sampler,
             disks,
+            kubelet,
             stopper,
             threads,
             tasks,
@@ -224,6 +235,13 @@ impl Agent {
             Effect::Finding { change, finding } => say(&mut self.log, change, &finding),
             Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
             Effect::MeasureStorage => self.disks.iter().for_each(DisksHandle::measure_soon),
+            Effect::AskKubelet(question) => {
+                let question = match question {
+                    KubeletQuestion::Configuration => kubelet_api::Question::Configuration,
+                    KubeletQuestion::ProbeCounts => kubelet_api::Question::ProbeCounts,
+                };
+                self.kubelet.iter().for_each(|kubelet| kubelet.ask(question));
+            }
             Effect::ReadLog { namespace, pod, uid, container, attempt } => {
                 self.read_log(container_log::Wanted { namespace, pod, uid, container, attempt });
             }
@@ -303,6 +321,8 @@ fn start_threads(
     if config.pods != PodSourceChoice::None {
         let thread = pod_logs::spawn(&config.roots.pod_logs, outlet.clone(), stop.clone());
         threads.push(thread.context("cannot start the pod directory's thread")?);
+        let etcd = etcd_log::spawn(&config.roots.pod_logs, outlet.clone(), stop.clone());
+        threads.push(etcd.context("cannot start the thread of etcd's log")?);
     }
     Ok(threads)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     cli,
-    config::{AgentConfig, ConfigError, DisksChoice, KernelLogChoice, KubeletLogChoice, Output, PodSourceChoice, Roots},
+    config::{AgentConfig, ConfigError, DisksChoice, KernelLogChoice, KubeletAddress, KubeletApi, KubeletLogChoice, Output, PodSourceChoice, Roots, Trust},
 };
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};
@@ -81,7 +81,23 @@ pub struct SourceArgs {
     /// Whether to watch the disks that the kubelet evicts pods for.
     #[arg(long, env = "NODEWHY_DISKS", value_enum, default_value_t)]
     pub disks: DisksChoice,
+    /// Ask the kubelet of this node for its thresholds and for counts of failed probes: https://HOST:PORT. Needs `get` on nodes/configz and nodes/metrics.
+    #[arg(long, env = "NODEWHY_KUBELET_API", value_name = "URL")]
+    pub kubelet_api: Option<KubeletAddress>,
+    /// The authorities that may have signed the kubelet's serving certificate.
+    #[arg(long, env = "NODEWHY_KUBELET_CA", value_name = "FILE", default_value = SERVICE_ACCOUNT_CA)]
+    pub kubelet_ca: PathBuf,
+    /// Do not check the kubelet's certificate: whoever answers at its address is given the token.
+    #[arg(long, env = "NODEWHY_KUBELET_INSECURE_SKIP_VERIFY")]
+    pub kubelet_insecure_skip_verify: bool,
+    /// The token that the kubelet is shown.
+    #[arg(long, env = "NODEWHY_KUBELET_TOKEN_FILE", value_name = "FILE", default_value = SERVICE_ACCOUNT_TOKEN)]
+    pub kubelet_token_file: PathBuf,
 }
+
+/// Where a pod finds the cluster's authority and its own token (Kubernetes mounts them there in every version).
+const SERVICE_ACCOUNT_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// How findings are printed.
 #[derive(Debug, Clone, Args)]
@@ -107,6 +123,9 @@ pub struct AgentArgs {
     /// Where positions, counters and findings are kept over restarts; a directory that a reboot empties.
     #[arg(long, env = "NODEWHY_STATE_DIR", default_value = "/run/nodewhy")]
     state_dir: PathBuf,
+    /// Tell the last lines of dead containers' logs as well, cut and without credentials: in the agent's own output, and to readers that present the token.
+    #[arg(long, env = "NODEWHY_LOG_EXCERPTS")]
+    log_excerpts: bool,
     /// Also write every signal to this recording.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -203,6 +222,13 @@ impl SourceArgs {
         }
     }
 
+    /// How to ask the kubelet, if it is to be asked.
+    pub fn kubelet_api(&self) -> Option<KubeletApi> {
+        let address = self.kubelet_api.clone()?;
+        let trust = if self.kubelet_insecure_skip_verify { Trust::Anybody } else { Trust::Authority(self.kubelet_ca.clone()) };
+        Some(KubeletApi { address, token_file: self.kubelet_token_file.clone(), trust })
+    }
+
     /// The configuration of an agent that serves nothing and keeps nothing.
     pub fn resolve(&self, output: Output) -> AgentConfig {
         AgentConfig {
@@ -212,6 +238,8 @@ impl SourceArgs {
             kubelet_log: self.kubelet_log.clone(),
             pods: self.pods,
             disks: self.disks,
+            kubelet_api: self.kubelet_api(),
+            log_excerpts: false,
             history: true,
             output,
             listen: None,
@@ -233,6 +261,7 @@ impl AgentArgs {
             token_file: self.token_file.clone(),
             state_dir: Some(self.state_dir.clone()),
             record: self.record.clone(),
+            log_excerpts: self.log_excerpts,
             ..self.sources.resolve(self.output.output)
         };
         config.check()
@@ -251,6 +280,7 @@ impl DemoArgs {
             pods: PodSourceChoice::None,
             disks: DisksChoice::None,
             kubelet_log: KubeletLogChoice::None,
+            kubelet_api: None,
             history: false,
             ..self.sources.resolve(self.output.output)
         }

@@ -2,7 +2,12 @@
 //!
 //! Nothing in here is an `Option` that means "default", and nothing is read from the machine.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 /// Where the node's files are. Tests use a folder, the DaemonSet the host's mounts, the code is the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +140,69 @@ pub enum DisksChoice {
     None,
 }
 
+/// How to ask the kubelet of this node over HTTPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KubeletApi {
+    /// Where it listens.
+    pub address: KubeletAddress,
+    /// The file with the token that says who asks.
+    pub token_file: PathBuf,
+    /// How its certificate is checked.
+    pub trust: Trust,
+}
+
+/// How a server's certificate is checked before anything, a token least of all, is said to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// It has to be signed by an authority in this file, and for the address that is asked.
+    Authority(PathBuf),
+    /// It is not: whoever answers at the address is given the token.
+    Anybody,
+}
+
+/// `https://HOST:PORT` of a kubelet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KubeletAddress(String);
+
+impl KubeletAddress {
+    /// The port of a kubelet's API (cmd/kubelet/app, `ports.KubeletPort`).
+    const PORT: u16 = 10250;
+
+    /// As a URL without a path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for KubeletAddress {
+    type Err = String;
+
+    /// Also takes an IPv6 address without brackets, which is how a pod is told its node's address.
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORM: &str = "give https://HOST:PORT, such as https://10.0.0.7:10250";
+        let rest = text.strip_prefix("https://").ok_or(format!("{FORM}; without TLS a token would be open to the network"))?;
+        let rest = rest.trim_end_matches('/');
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !rest.ends_with(']') => (host, port.parse().map_err(|_| format!("`{port}` is no port; {FORM}"))?),
+            _ => (rest, Self::PORT),
+        };
+        let host = match host.parse::<Ipv6Addr>() {
+            Ok(bare) => format!("[{bare}]"),
+            Err(_) => host.to_owned(),
+        };
+        if host.is_empty() || host.contains(['/', '@', '?', '#', ' ']) || (host.contains(':') && !host.starts_with('[')) {
+            return Err(format!("`{text}` names no host; {FORM}"));
+        }
+        Ok(Self(format!("https://{host}:{port}")))
+    }
+}
+
+impl fmt::Display for KubeletAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// How findings are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
@@ -160,6 +228,10 @@ pub struct AgentConfig {
     pub pods: PodSourceChoice,
     /// Whether to watch the disks.
     pub disks: DisksChoice,
+    /// How to ask the kubelet itself; `None` not to.
+    pub kubelet_api: Option<KubeletApi>,
+    /// Whether to tell the last lines of dead containers' logs themselves, not only their class.
+    pub log_excerpts: bool,
     /// Whether to explain what the kernel's log still holds from before the start.
     pub history: bool,
     /// How findings are printed.
@@ -204,5 +276,30 @@ impl AgentConfig {
             }
         }
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubelets_address_is_https_and_nothing_more() {
+        let read = |text: &str| text.parse::<KubeletAddress>().map(|address| address.as_str().to_owned());
+        for (text, expected) in [
+            ("https://10.0.0.7:10250", "https://10.0.0.7:10250"),
+            ("https://10.0.0.7:10250/", "https://10.0.0.7:10250"),
+            ("https://node-1", "https://node-1:10250"),
+            ("https://[fd00::7]", "https://[fd00::7]:10250"),
+            ("https://[fd00::7]:1", "https://[fd00::7]:1"),
+            ("https://fd00::7:10250", "https://[fd00::7]:10250"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
+        }
+        for wrong in ["", "10.0.0.7:10250", "http://10.0.0.7:10255", "https://", "https://:10250", "https://a:b", "https://a:1/pods", "https://a@b:1"] {
+            let error = read(wrong).expect_err(wrong);
+            assert!(error.contains("https://HOST:PORT"), "{error}");
+        }
+        assert!(read("http://10.0.0.7:10255").expect_err("no TLS").contains("token"));
     }
 }

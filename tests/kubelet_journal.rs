@@ -355,3 +355,41 @@ fn a_probe_names_what_is_missing() {
     let told = probe_on(&node);
     assert_eq!((told.state, told.remedy), (SourceState::Up, None));
 }
+
+#[test]
+fn an_entry_of_a_mebibyte_is_cut_and_the_next_one_arrives() {
+    let Some(node) = Node::new() else { return };
+    node.write("system.journal", &[kubelet(1_000, &"y".repeat(1 << 20)), kubelet(2_000, "next")]);
+    let running = start_on(&node, Resume::default());
+    running.up();
+    let long = line(running.next()).text;
+    assert!(long.len() <= 64 << 10 && long.starts_with("yyy"), "{} bytes", long.len());
+    expect(&running, &["next"]);
+    assert_eq!(running.stop(), []);
+}
+
+/// Root may read everything: the program is run as somebody who may not.
+#[test]
+fn a_journal_without_the_right_to_read_it_names_the_right() {
+    use std::{os::unix::fs::PermissionsExt, process::Command};
+    let Some(node) = Node::new() else { return };
+    node.write("system.journal", &[kubelet(1_000, "x")]);
+    let open = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode");
+    let program = node.root().join("nodewhy");
+    fs::copy(env!("CARGO_BIN_EXE_nodewhy"), &program).expect("copy");
+    open(&program, 0o755);
+    open(node.root(), 0o755);
+    open(&node.file("system.journal"), 0o000);
+    let is_root = nix::unistd::geteuid().is_root();
+    let mut command = if is_root { Command::new("setpriv") } else { Command::new(&program) };
+    if is_root {
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+    }
+    let journal = node.file("system.journal");
+    let journal = journal.parent().expect("a folder");
+    let asked = command.arg("doctor").arg("--journal-dir").arg(journal).args(["--kubelet-log", "journal", "--pods", "none"]).output();
+    let told = String::from_utf8(asked.expect("run").stdout).expect("text");
+    let of_kubelet: Vec<_> = told.lines().skip_while(|line| !line.starts_with("kubelet_log")).take(2).collect();
+    assert!(of_kubelet[0].contains("unreadable"), "{told}");
+    assert!(of_kubelet[1].contains("systemd-journal"), "{told}");
+}

@@ -76,12 +76,13 @@ const IMPURE: &[&str] = &[
 
 /// Foreign crates and the only places where each is named.
 const FOREIGN: &[(&str, &[&str])] = &[
-    ("kube", &["sources/pods"]),
+    ("kube", &["sources/pods", "sources/kubelet_api"]),
     ("k8s_openapi", &["sources/pods"]),
     ("systemd", &["sources/journal", "sources/kernel_log/journal", "sources/kubelet_log/journal"]),
     ("procfs", &["sources", "exporters/agent_figures"]),
     ("prometheus", &["exporters"]),
     ("axum", &["exporters/http"]),
+    ("http_body_util", &["sources/kubelet_api"]),
     ("zstd", &["record"]),
 ];
 

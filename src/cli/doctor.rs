@@ -5,7 +5,7 @@ use crate::{
     args::SourceArgs,
     config::{PodSourceChoice, Roots},
     signal::SourceState,
-    sources::{cgroups, disks, kernel_log, kubelet_log, mounts, node_facts, pods},
+    sources::{cgroups, disks, kernel_log, kubelet_api, kubelet_log, mounts, node_facts, pods},
 };
 use std::{io::Write, path::Path, process::ExitCode};
 
@@ -29,7 +29,8 @@ pub fn run(args: &SourceArgs) -> anyhow::Result<ExitCode> {
     let others = [kubelet, processes_line(&roots.proc), mounts_line(&roots), pod_logs_line(&roots.pod_logs), disks, pods_line(args.pods)];
     let mut out = std::io::stdout().lock();
     writeln!(out, "node {}, kernel {}, boot {}", facts.node, facts.kernel, facts.boot_id)?;
-    for line in log.iter().chain([&cgroups]).chain(&others) {
+    let api = kubelet_api_line(args)?;
+    for line in log.iter().chain([&cgroups]).chain(&others).chain(&api) {
         line.write(&mut out)?;
     }
     let answer = if explains_kills {
@@ -111,6 +112,13 @@ fn mounts_line(roots: &Roots) -> Line {
 fn pod_logs_line(dir: &Path) -> Line {
     let read = std::fs::read_dir(dir).map(|entries| format!("{}: {} pods named", dir.display(), entries.count()));
     Line::of_path("pod_logs", dir, read, "only needed without an API server: mount the host's /var/log/pods and name it with --pod-log-dir")
+}
+
+/// Nothing where it is not to be asked.
+fn kubelet_api_line(args: &SourceArgs) -> anyhow::Result<Option<Line>> {
+    let Some(api) = args.kubelet_api() else { return Ok(None) };
+    let (state, detail, remedy) = kubelet_api::probe(&api)?;
+    Ok(Some(Line { source: "kubelet_api".into(), state, detail, remedy }))
 }
 
 fn pods_line(choice: PodSourceChoice) -> Line {

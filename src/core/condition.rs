@@ -54,6 +54,7 @@ impl Core {
             attribution: condition.attribution,
             memory: None,
             crash_loop: None,
+            log_excerpt: vec![],
         };
         self.record(Occurrence { topic, id: OccurrenceId(happening), at: at.boot, weight, finding });
     }

@@ -1,6 +1,6 @@
 //! Ends of containers inside the core: noticed, held until their witnesses had time to speak, told, counted.
 
-use super::{ContainerKey, Core, Effect, death_words::DeathWords, kernel_problems::outlives_pods, oom_telling::subject_key};
+use super::{ContainerKey, Core, Effect, KubeletQuestion, death_words::DeathWords, kernel_problems::outlives_pods, oom_telling::subject_key};
 use crate::{
     diagnosis::{
         crash_loop::Story,
@@ -8,11 +8,15 @@ use crate::{
         exit::Exit,
         kernel_problem::weigh_witness,
         oom::place_name,
+        probe_count::ProbeRules,
         termination::{Slot, Termination, Terminations, pod_key},
     },
     findings::{Change, EvidenceSource, Finding, FindingId, FindingState, Life, Occurrence, Subject, Topic},
     model::{BootTime, Cause, ContainerId, Moment, PodUid},
-    parse::{container_log::LastWords, kubelet},
+    parse::{
+        container_log::{LastWords, excerpt},
+        kubelet,
+    },
     signal::{ContainerLogTail, ContainerRecord, ContainerState, PodRecord, SourceName},
 };
 use jiff::Timestamp;
@@ -77,6 +81,9 @@ pub struct Deaths {
     pub(super) durable: DurableDeaths,
     pub(super) words: DeathWords,
     last_words: VecDeque<((PodUid, String, u32), LastWords)>,
+    excerpts: VecDeque<((PodUid, String, u32), Vec<String>)>,
+    /// Whether the text of a log itself may be told.
+    pub(super) tells_excerpts: bool,
 }
 
 impl Deaths {
@@ -116,8 +123,12 @@ impl Deaths {
 
     /// Remembers what a container said last.
     pub fn note_last_words(&mut self, tail: &ContainerLogTail) -> Option<LastWords> {
+        let life = || (tail.pod.clone(), tail.container.clone(), tail.attempt);
+        if self.tells_excerpts {
+            push_bounded(&mut self.excerpts, (life(), excerpt(&tail.lines)));
+        }
         let words = LastWords::of(&tail.lines)?;
-        push_bounded(&mut self.last_words, ((tail.pod.clone(), tail.container.clone(), tail.attempt), words));
+        push_bounded(&mut self.last_words, (life(), words));
         Some(words)
     }
 
@@ -204,6 +215,13 @@ impl Deaths {
         said.map(|(_, words)| *words)
     }
 
+    /// The end of its log, if it may be told.
+    fn excerpt_of(&self, death: &Death) -> Vec<String> {
+        let key = (&death.pod, &death.termination.slot.container, death.termination.attempt);
+        let said = self.excerpts.iter().rev().find(|((pod, container, attempt), _)| (pod, container, *attempt) == key);
+        said.map(|(_, lines)| lines.clone()).unwrap_or_default()
+    }
+
     /// Marks a kill as one whose container's end is counted.
     pub(super) fn account_for_kill(&mut self, kill: &KillNote) {
         let known = self.durable.kills.iter_mut().filter(|known| known.container == kill.container && known.at == kill.at);
@@ -282,7 +300,11 @@ impl Core {
             let (_, oldest) = self.deaths.durable.waiting.remove(0);
             self.tell_death(&oldest);
         }
-        let death = Death { termination, pod: uid.clone(), container: id, exit, ended, noticed: at, log_asked: false };
+        let probes = ProbeRules::of(container, pod.grace_seconds);
+        let death = Death { termination, pod: uid.clone(), container: id, exit, ended, noticed: at, probes, log_asked: false };
+        if death.probes.are_any() && death.came_from_outside() && !death.termination.earlier {
+            self.effects.push(Effect::AskKubelet(KubeletQuestion::ProbeCounts));
+        }
         let wait = if death.wants_a_kill() && !self.deaths.knows_kill(&death) { KILL_WITNESS_MICROS } else { WITNESS_MICROS };
         self.deaths.durable.waiting.push((BootTime(at.boot.0.saturating_add(wait)), death));
     }
@@ -357,6 +379,7 @@ impl Core {
             kill: kill.as_ref(),
             fault: self.deaths.fault_of(death),
             probe: self.deaths.probe_of(death),
+            probe_counts: self.probe_counts_of(death),
             words: self.deaths.words.of(death),
             last_words: self.deaths.last_words_of(death),
             starvation: self.starvation_of(death),
@@ -428,7 +451,8 @@ impl Core {
         crash_loop: Option<crate::findings::CrashLoop>,
         related: Vec<FindingId>,
     ) -> Finding {
-        Finding { related, ..self.finding_of_end(&position(death), self.subject_of(death), death.ended.wall, explanation, crash_loop) }
+        let log_excerpt = self.deaths.excerpt_of(death);
+        Finding { related, log_excerpt, ..self.finding_of_end(&position(death), self.subject_of(death), death.ended.wall, explanation, crash_loop) }
     }
 
     /// The finding about one end, however it was learnt.
@@ -463,6 +487,7 @@ impl Core {
             attribution: explanation.attribution,
             memory: None,
             crash_loop,
+            log_excerpt: vec![],
         }
     }
 

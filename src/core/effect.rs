@@ -35,6 +35,17 @@ pub enum Effect {
         /// Which life.
         attempt: u32,
     },
+    /// The kubelet's own answer would complete an explanation.
+    AskKubelet(KubeletQuestion),
     /// Something was learnt that a restart must not lose.
     Save,
+}
+
+/// What the kubelet can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KubeletQuestion {
+    /// How it is configured: another one runs.
+    Configuration,
+    /// How often probes have failed: a container with a probe has ended.
+    ProbeCounts,
 }

@@ -200,6 +200,7 @@ impl Core {
             attribution: Attribution::Runtime,
             memory: None,
             crash_loop: None,
+            log_excerpt: vec![],
         };
         if !waiting.earlier && is_eviction(end.cause) {
             *self.counters.evictions.entry(end.cause).or_default() += 1;

@@ -28,7 +28,7 @@ impl Core {
             room: self.room_figures(),
             unexplained_oom_kills: self.vmstat.unexplained(),
             kubelet_version: self.kubelet_log.durable.life.version.clone(),
-            kubelet_verbosity: self.kubelet_log.durable.life.verbosity,
+            kubelet_verbosity: self.kubelet_log.durable.life.configured_verbosity.or(self.kubelet_log.durable.life.verbosity),
             recent_kills: self.recent_kills.list(),
             fill: self.fill(),
         }

@@ -5,7 +5,7 @@
 //! those that nothing else tells: volumes and sandboxes.
 
 use super::{
-    Core,
+    Core, Effect, KubeletQuestion,
     condition::Condition,
     kubelet_life::KubeletLife,
     node_trouble::trouble_topic,
@@ -168,7 +168,7 @@ impl Core {
             return;
         }
         let restarted = self.kubelet_log.durable.life.line(line, happened.boot);
-        self.counters.kubelet_restarts += u64::from(restarted);
+        self.kubelet_restarted(restarted);
         for observation in self.kubelet_log.push(line, happened) {
             self.observe(observation, happened);
         }
@@ -183,7 +183,7 @@ impl Core {
 
     fn observe(&mut self, observation: Observation, at: Moment) {
         let restarted = self.kubelet_log.durable.life.told(&observation, at.boot);
-        self.counters.kubelet_restarts += u64::from(restarted);
+        self.kubelet_restarted(restarted);
         self.observe_node(&observation, at);
         self.observe_room(&observation, at);
         let subject = &observation.subject;
@@ -238,6 +238,14 @@ impl Core {
                 self.tell_not_starting(word(Cause::SandboxNetwork), &what, failure);
             }
             _ => {}
+        }
+    }
+
+    /// Another kubelet may be configured in another way.
+    fn kubelet_restarted(&mut self, restarted: bool) {
+        if restarted {
+            self.counters.kubelet_restarts += 1;
+            self.effects.push(Effect::AskKubelet(KubeletQuestion::Configuration));
         }
     }
 

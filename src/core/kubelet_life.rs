@@ -19,6 +19,8 @@ pub struct KubeletLife {
     pub version: Option<String>,
     /// The highest `-v` whose lines were seen of it; `None` before its first line.
     pub verbosity: Option<u8>,
+    /// Its `-v` by its own answer; `None` where it was not asked.
+    pub configured_verbosity: Option<u8>,
     /// systemd's ids of the lives seen, the newest last.
     lives: VecDeque<String>,
     /// When its log was first read.
@@ -39,7 +41,7 @@ impl KubeletLife {
         self.lives.push_back(invocation.clone());
         self.seen_since.get_or_insert(at);
         if known {
-            self.verbosity = None;
+            (self.verbosity, self.configured_verbosity) = (None, None);
         }
         known
     }

@@ -15,12 +15,14 @@ mod condition;
 mod death_words;
 mod deaths;
 mod effect;
+mod etcd;
 mod evictions;
 mod figures;
 mod health;
 mod kernel_log;
 mod kernel_problems;
 mod kubelet;
+mod kubelet_api;
 mod kubelet_life;
 mod lost;
 mod node_trouble;
@@ -36,7 +38,7 @@ mod userspace_oom;
 mod waiting;
 
 pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
-pub use effect::Effect;
+pub use effect::{Effect, KubeletQuestion};
 pub use kernel_log::Resume;
 pub use recent_kills::RecentKill;
 pub use snapshot::{
@@ -126,6 +128,13 @@ impl Core {
         Self { restored: Some(checkpoint), ..Self::new() }
     }
 
+    /// A core that also tells the last lines of dead containers' logs themselves.
+    #[must_use]
+    pub fn with_log_excerpts(mut self) -> Self {
+        self.deaths.tells_excerpts = true;
+        self
+    }
+
     /// Takes in one signal.
     pub fn apply(&mut self, signal: Signal) -> Vec<Effect> {
         let Signal { at, body } = signal;
@@ -158,6 +167,9 @@ impl Core {
             Body::Room(sample) => self.room(&sample, at),
             Body::EvictionSettings(settings) => self.eviction_settings(&settings),
             Body::PodStorage(sample) => self.pod_storage(&sample, at),
+            Body::KubeletConfiguration(answer) => self.kubelet_configuration(answer, at),
+            Body::ProbeCounts(read) => self.probe_counts(&read, at),
+            Body::Etcd(line) => self.etcd(&line, at),
             Body::Tick => {}
         }
         if self.due().is_none_or(|due| now.boot >= due) {
@@ -219,7 +231,8 @@ impl Core {
             self.counted = checkpoint.counted;
             self.ledger = KillLedger::restore(checkpoint.baselines);
             self.vmstat = checkpoint.vmstat;
-            self.deaths = Deaths::restore(checkpoint.deaths, at.boot);
+            let tells_excerpts = self.deaths.tells_excerpts;
+            self.deaths = Deaths { tells_excerpts, ..Deaths::restore(checkpoint.deaths, at.boot) };
             self.evictions.durable = checkpoint.evictions;
             self.recent_kills = checkpoint.recent_kills;
             self.waiting = checkpoint.waiting;

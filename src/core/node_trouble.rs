@@ -3,11 +3,11 @@
 
 use super::{Core, Effect, condition::Condition};
 use crate::{
-    diagnosis::node_trouble::{Episode, News, Witness, action, are_chained, blame, consequence, meaning, scope},
-    findings::{Change, Evidence, EvidenceSource, FindingId, FindingState, Topic},
+    diagnosis::node_trouble::{Episode, News, Readable, Witness, action, are_chained, blame, consequence, meaning, scope},
+    findings::{Change, Evidence, FindingId, FindingState, Topic},
     model::{Attribution, Cause, Confidence, Moment},
     parse::kubelet::Observation,
-    signal::SourceName,
+    signal::{SourceName, SourceState},
 };
 
 impl Core {
@@ -18,12 +18,14 @@ impl Core {
         self.node_news(news, at);
     }
 
-    /// Looks after the node's troubles. Silence means nothing while the log cannot be read.
+    /// Looks after the node's troubles. Silence means nothing while a log cannot be read.
     pub(super) fn advance_node(&mut self, now: Moment) {
-        if self.health.is_up(SourceName::KubeletLog) {
-            let news = self.kubelet_log.durable.troubles.advance(now.boot);
-            self.node_news(news, now);
-        }
+        let readable = Readable {
+            kubelet_log: self.health.is_up(SourceName::KubeletLog),
+            etcd_log: matches!(self.health.state(SourceName::EtcdLog), Some(SourceState::Up | SourceState::Absent)),
+        };
+        let news = self.kubelet_log.durable.troubles.advance(now.boot, readable);
+        self.node_news(news, now);
     }
 
     pub(super) fn node_news(&mut self, news: Vec<News>, at: Moment) {
@@ -101,7 +103,7 @@ pub(super) fn trouble_topic(cause: Cause) -> Topic {
 
 fn evidence(witness: &Witness) -> Evidence {
     Evidence {
-        source: EvidenceSource::KubeletLog,
+        source: witness.source,
         time: witness.at.wall,
         what: witness.said.clone(),
         supports: true,

@@ -149,6 +149,7 @@ impl Core {
             attribution: told.victim.attribution,
             memory: Some(explanation.memory.figures.clone()),
             crash_loop: None,
+            log_excerpt: vec![],
         }
     }
 
@@ -201,6 +202,7 @@ impl Core {
             attribution: Attribution::Counter,
             memory: None,
             crash_loop: None,
+            log_excerpt: vec![],
         };
         self.counters.count_oom_kill(cause, scope);
         self.counters.count_workload_kill(&subject, cause);

@@ -1,12 +1,12 @@
 //! What is left on the node, held against the kubelet's thresholds: evictions before they happen,
 //! and filesystems that are full.
 
-use super::{Core, Effect, condition::Condition};
+use super::{Core, Effect, KubeletQuestion, condition::Condition};
 use crate::{
     diagnosis::eviction::{Grower, Measure, Part, StorageHistory, Threshold, Trend, effective},
     findings::{Evidence, EvidenceSource, FindingState, Topic},
     model::{Attribution, Blame, BootTime, Bytes, Cause, Confidence, EvictionSignal, FilesystemRole, Moment, PodUid, Scope},
-    signal::{EvictionSettings, FilesystemSample, PodStorageSample, RoomSample, SourceName, SourceReport, SourceState},
+    signal::{EvictionLayer, EvictionSettings, FilesystemSample, PodStorageSample, RoomSample, SourceName, SourceReport, SourceState},
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -54,6 +54,10 @@ const GC_QUIET_SECONDS: u64 = 900;
 pub struct Room {
     latest: Option<(Moment, RoomSample)>,
     thresholds: Option<Result<Vec<Threshold>, String>>,
+    /// What the configuration on the disk says.
+    written: Option<EvictionSettings>,
+    /// Whether the thresholds are the kubelet's own answer.
+    answered: bool,
     pub(super) storage: StorageHistory,
     trends: BTreeMap<EvictionSignal, Trend>,
     watches: BTreeMap<Topic, Watch>,
@@ -318,8 +322,24 @@ impl Core {
     }
 
     /// Takes in how the kubelet is configured.
+    ///
+    /// What the kubelet itself has answered holds until another configuration is found on the disk: then
+    /// another kubelet runs, which has not answered yet.
     pub(super) fn eviction_settings(&mut self, settings: &EvictionSettings) {
-        self.room.thresholds = Some(effective(settings));
+        let is_other = self.room.written.replace(settings.clone()).is_some();
+        if !self.room.answered || is_other {
+            self.room.answered = false;
+            self.room.thresholds = Some(effective(settings));
+        }
+        if is_other {
+            self.effects.push(Effect::AskKubelet(KubeletQuestion::Configuration));
+        }
+    }
+
+    /// Takes in what the kubelet itself answers.
+    pub(super) fn eviction_settings_answered(&mut self, layer: EvictionLayer) {
+        self.room.answered = true;
+        self.room.thresholds = Some(effective(&EvictionSettings { layers: vec![layer], unread: None }));
     }
 
     /// Takes in what pods have on the disks.

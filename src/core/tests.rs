@@ -11,6 +11,8 @@ use crate::{
 };
 use std::sync::Arc;
 
+mod etcd;
+mod kubelet_api;
 mod node_trouble;
 mod pod_words;
 mod starvation;
@@ -37,12 +39,13 @@ struct Bench {
     seq: u64,
     told: Vec<(Change, Finding)>,
     looks: Vec<String>,
+    asks: Vec<KubeletQuestion>,
     logs: Vec<(String, u32)>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let mut bench = Self { core: Core::new(), seq: 100, told: vec![], looks: vec![], logs: vec![] };
+        let mut bench = Self { core: Core::new(), seq: 100, told: vec![], looks: vec![], asks: vec![], logs: vec![] };
         bench.start(0.0);
         bench
     }
@@ -67,6 +70,7 @@ impl Bench {
                 Effect::Finding { change, finding } => self.told.push((change, *finding)),
                 Effect::Look { cgroup } => self.looks.push(cgroup),
                 Effect::ReadLog { container, attempt, .. } => self.logs.push((container, attempt)),
+                Effect::AskKubelet(question) => self.asks.push(question),
                 Effect::MeasureStorage | Effect::Save => {}
             }
         }
@@ -550,6 +554,30 @@ fn what_a_program_said_last_refines_its_exit() {
 }
 
 #[test]
+fn the_text_of_a_log_is_told_only_where_it_was_asked_for() {
+    let mut bench = Bench::watching(1.0);
+    bench.core = std::mem::take(&mut bench.core).with_log_excerpts();
+    bench.pod(10.5, pod(0, ContainerState::Terminated(ended(1, "Error", 10.0)), None));
+    let uid = crate::model::PodUid::parse(UID).expect("uid");
+    let lines = vec!["2026-11-23T10:00:10Z stderr F fatal: token=abc no such table: carts".to_owned()];
+    bench.say(10.6, Body::ContainerLog(crate::signal::ContainerLogTail { pod: uid, container: "app".into(), attempt: 0, lines }));
+    bench.say(14.0, Body::Tick);
+    assert_eq!(bench.only().log_excerpt, ["fatal: token=… no such table: carts"]);
+}
+
+#[test]
+fn a_termination_message_is_read_like_a_log() {
+    let mut bench = Bench::watching(1.0);
+    let state = TerminatedState { message: Some("starting\npanic: cannot reach db-7: s3cret\n".into()), ..ended(1, "Error", 10.0) };
+    bench.pod(10.5, pod(0, ContainerState::Terminated(state), None));
+    bench.say(14.0, Body::Tick);
+    let finding = bench.only();
+    assert_eq!(finding.cause, Cause::AppPanic);
+    assert!(finding.evidence.iter().any(|evidence| evidence.what == "its termination message shows a Go panic"), "{:?}", finding.evidence);
+    assert!(!serde_json::to_string(&finding).expect("json").contains("s3cret"), "the text itself stays inside");
+}
+
+#[test]
 fn an_abort_of_the_first_process_looks_like_a_segfault_until_the_kernel_is_asked() {
     let mut bench = Bench::watching(1.0);
     bench.record(9.9, 6, "traps: app[16273] general protection fault ip:401289 sp:7ffe00 error:0 in app[401000+93000]");
@@ -673,7 +701,7 @@ fn recorded_storm() -> Vec<Signal> {
 /// Findings and counters after all signals, with a crash after `cut` of them: the ring still holds everything.
 fn totals(signals: &[Signal], cut: Option<usize>) -> (Vec<(String, u64)>, u64) {
     let start = |core: Core| {
-        let mut bench = Bench { core, seq: 0, told: vec![], looks: vec![], logs: vec![] };
+        let mut bench = Bench { core, seq: 0, told: vec![], looks: vec![], asks: vec![], logs: vec![] };
         bench.start(0.5);
         bench
     };

@@ -3,7 +3,12 @@
 //! Flows in: the end as the pod's status tells it, and the witnesses that were joined to it. Flows
 //! out: a [`DeathExplanation`]. Reconciles: where kernel, kubelet and pod status disagree, it says so.
 
-use super::{exit::Exit, starvation::Starvation, termination::Termination};
+use super::{
+    exit::Exit,
+    probe_count::{ProbeCountRise, ProbeRules},
+    starvation::Starvation,
+    termination::Termination,
+};
 use crate::{
     findings::{Evidence, EvidenceSource},
     model::{Attribution, Blame, BootTime, Cause, Confidence, ContainerId, Moment, PodUid, Scope},
@@ -31,6 +36,9 @@ pub struct Death {
     pub ended: Moment,
     /// When the agent learnt of it.
     pub noticed: Moment,
+    /// When its probes' failures end it.
+    #[serde(default)]
+    pub probes: ProbeRules,
     /// Whether its log has been asked for by this run of the agent.
     #[serde(skip)]
     pub log_asked: bool,
@@ -136,6 +144,8 @@ pub struct Witnesses<'a> {
     pub fault: Option<&'a FaultNote>,
     /// The kubelet's probe decision.
     pub probe: Option<&'a ProbeKill>,
+    /// How often its probes failed before it, by the kubelet's counts.
+    pub probe_counts: Vec<ProbeCountRise>,
     /// What else the kubelet said about it.
     pub words: Vec<DeathWord>,
     /// What the program said last.
@@ -144,6 +154,13 @@ pub struct Witnesses<'a> {
     pub starvation: Option<Starvation>,
     /// Why the kernel's log proves nothing about this time; `None` if it was readable and whole.
     pub log_doubt: Option<String>,
+}
+
+/// Where a program's last words were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastWordsIn {
+    Log,
+    TerminationMessage,
 }
 
 /// A death, explained.
@@ -246,6 +263,7 @@ impl Death {
             attribution: Attribution::Runtime,
         };
         self.weigh_words(witnesses, &mut told);
+        self.weigh_probe_counts(witnesses, &mut told);
         self.weigh_probe(witnesses, &mut told);
         self.weigh_starvation(witnesses, &mut told);
         self.weigh_fault(witnesses, &mut told);
@@ -257,7 +275,7 @@ impl Death {
 
     /// The kubelet's own reasons to end a container explain only ends that came from outside.
     fn weigh_words(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
-        let from_outside = matches!(self.termination.state.exit_code, 0 | 137 | 143) && self.exit.cause != Cause::Stopped;
+        let from_outside = self.came_from_outside();
         for word in &witnesses.words {
             let clause = match word.kind {
                 DeathWordKind::DefinitionChanged => Some((Cause::Stopped, "was restarted by the kubelet because its definition changed")),
@@ -276,6 +294,34 @@ impl Death {
                 supports: true,
                 how_matched: "pod uid and container".into(),
             });
+        }
+    }
+
+    /// Whether something outside of it may have ended it: it was asked to stop, or killed.
+    pub fn came_from_outside(&self) -> bool {
+        matches!(self.termination.state.exit_code, 0 | 137 | 143) && self.exit.cause != Cause::Stopped
+    }
+
+    /// As many failures as end it, right before an end from outside, are near to a proof; that no probe
+    /// failed is one that none ended it.
+    fn weigh_probe_counts(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
+        let guessed = matches!(told.cause, Cause::LivenessProbe | Cause::StartupProbe);
+        let completed = told.cause == Cause::Completed;
+        if !self.came_from_outside() || !(guessed || completed || told.cause == Cause::Killed) {
+            return;
+        }
+        let counts = &witnesses.probe_counts;
+        if let Some(count) = counts.iter().find(|count| count.reaches_threshold()) {
+            let (cause, what) = count.verdict();
+            (told.cause, told.what) = (cause, what.to_owned());
+            (told.confidence, told.blame) = (Confidence::Likely, Blame::Workload);
+            told.evidence.push(count.evidence(self.ended, true));
+        } else if guessed && !counts.is_empty() && counts.iter().all(ProbeCountRise::never_failed) {
+            let what = "was ended by a signal from outside, and not by a probe: the kubelet counts no failed try";
+            (told.cause, told.what) = (Cause::Killed, what.to_owned());
+            told.evidence.extend(counts.iter().map(|count| count.evidence(self.ended, true)));
+        } else if guessed {
+            told.evidence.extend(counts.iter().map(|count| count.evidence(self.ended, false)));
         }
     }
 
@@ -319,17 +365,30 @@ impl Death {
         });
     }
 
+    /// Of its log, else of its termination message. The runtime's own message about a start that failed is no word of the program.
+    fn last_words(&self, in_log: Option<LastWords>) -> Option<(LastWords, LastWordsIn)> {
+        let ran = self.exit.crash && self.exit.cause != Cause::StartError && self.exit.cause != Cause::ExecFormat;
+        let message = self.termination.state.message.as_deref().filter(|_| ran && self.termination.state.exit_code != 0);
+        let in_message = || Some((LastWords::of_message(message?)?, LastWordsIn::TerminationMessage));
+        in_log.map(|words| (words, LastWordsIn::Log)).or_else(in_message)
+    }
+
     fn weigh_last_words(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
-        let Some(words) = witnesses.last_words else { return };
+        let Some((words, by)) = self.last_words(witnesses.last_words) else { return };
         let refines = matches!(told.cause, Cause::AppError | Cause::Segfault | Cause::CommandNotFound | Cause::NotExecutable);
         if let Some(cause) = words.cause.filter(|_| refines) {
             told.cause = cause;
         }
-        told.what = format!("{}; its last words: {}", told.what, words.what);
+        let said = words.clause();
+        told.what = format!("{}; its last words: {said}", told.what);
+        let (source, where_) = match by {
+            LastWordsIn::Log => (EvidenceSource::ContainerLog, "the end of its log"),
+            LastWordsIn::TerminationMessage => (EvidenceSource::PodStatus, "its termination message"),
+        };
         told.evidence.push(Evidence {
-            source: EvidenceSource::ContainerLog,
+            source,
             time: self.ended.wall,
-            what: format!("the end of its log shows {}", words.what),
+            what: format!("{where_} shows {said}"),
             supports: true,
             how_matched: "pod uid, container and attempt".into(),
         });

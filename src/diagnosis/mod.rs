@@ -12,6 +12,7 @@ pub mod kill_ledger;
 pub mod node_trouble;
 pub mod oom;
 pub mod oom_cases;
+pub mod probe_count;
 pub mod silent_death;
 pub mod start_failure;
 pub mod starvation;

@@ -59,11 +59,11 @@ fn weigh_last_words(seen: Timestamp, witnesses: &SilentWitnesses<'_>, told: &mut
     if let Some(cause) = words.cause {
         (told.cause, told.confidence, told.blame) = (cause, Confidence::Likely, Blame::Workload);
     }
-    told.what = format!("{}; its last words: {}", told.what, words.what);
+    told.what = format!("{}; its last words: {}", told.what, words.clause());
     told.evidence.push(Evidence {
         source: EvidenceSource::ContainerLog,
         time: seen,
-        what: format!("the end of its log shows {}", words.what),
+        what: format!("the end of its log shows {}", words.clause()),
         supports: true,
         how_matched: "pod uid, container and attempt".into(),
     });

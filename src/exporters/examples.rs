@@ -104,6 +104,7 @@ pub(super) fn oom_kill() -> Finding {
                 Life { attempt: Some(3), exit_code: Some(137), uptime_seconds: Some(304), memory_at_death_bytes: None },
             ],
         }),
+        log_excerpt: vec![],
     }
 }
 
@@ -128,6 +129,7 @@ pub(super) fn hostile() -> Finding {
         related: vec![],
         memory: None,
         crash_loop: None,
+        log_excerpt: vec![],
         ..oom_kill()
     }
 }
@@ -151,6 +153,7 @@ pub(super) fn resolved() -> Finding {
         related: vec![],
         memory: None,
         crash_loop: None,
+        log_excerpt: vec![],
         ..oom_kill()
     }
 }

@@ -17,6 +17,8 @@ pub(super) const fn source(source: EvidenceSource) -> &'static str {
         EvidenceSource::ContainerLog => "container log",
         EvidenceSource::Disk => "disk",
         EvidenceSource::Journal => "journal",
+        EvidenceSource::KubeletApi => "kubelet API",
+        EvidenceSource::EtcdLog => "etcd log",
     }
 }
 

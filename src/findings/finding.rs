@@ -85,6 +85,10 @@ pub enum EvidenceSource {
     Disk,
     /// What another service of the host says in the journal.
     Journal,
+    /// What the kubelet answers over HTTP.
+    KubeletApi,
+    /// etcd's log.
+    EtcdLog,
 }
 
 /// One observation that supports a cause or speaks against it.
@@ -198,6 +202,10 @@ pub struct Finding {
     pub memory: Option<Memory>,
     /// The loop, where the container dies again and again.
     pub crash_loop: Option<CrashLoop>,
+    /// The last lines of the container's log, cut and without credentials: only where the agent was
+    /// told to keep them (`--log-excerpts`), and only for the local log and readers with a token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_excerpt: Vec<String>,
 }
 
 #[cfg(test)]

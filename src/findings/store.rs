@@ -258,6 +258,7 @@ mod tests {
             attribution: Attribution::Kernel,
             memory: None,
             crash_loop: None,
+            log_excerpt: vec![],
         };
         Occurrence { topic: Topic(topic.into()), id: OccurrenceId(id.into()), at: BootTime(second * 1_000_000), weight: 1, finding }
     }

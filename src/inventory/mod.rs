@@ -9,6 +9,7 @@ mod container;
 mod memory_history;
 mod pod;
 mod pressure;
+mod probe_history;
 mod recent;
 mod storage;
 mod workload;
@@ -17,13 +18,14 @@ pub use container::{ContainerInstance, KnownProcess};
 pub use memory_history::{Growth, MemoryHistory};
 pub use pod::{Pod, PodContainer};
 pub use pressure::{PressureHistory, Stalled, Throttled};
+pub use probe_history::{ProbeHistory, Rise};
 pub use storage::{Held, Role, Storage, VolumeUse, is_remote};
 pub use workload::Workload;
 
 use crate::{
     findings::Subject,
     model::{BootTime, Bytes, CgroupPlace, ContainerId, Pid, PodUid, Resource},
-    signal::{CgroupSample, Mount, MountTable, NodeFacts, NodeSample, PodRecord, ProcessesSample},
+    signal::{CgroupSample, Mount, MountTable, NodeFacts, NodeSample, PodRecord, ProbeCounts, ProcessesSample},
 };
 use std::collections::HashMap;
 
@@ -51,6 +53,7 @@ pub struct Inventory {
     page_size: u64,
     memory_total: Option<Bytes>,
     pressure: PressureHistory,
+    probes: ProbeHistory,
     pods: HashMap<PodUid, Pod>,
     containers: HashMap<ContainerId, ContainerInstance>,
     names: HashMap<ContainerId, ContainerName>,
@@ -105,6 +108,16 @@ impl Inventory {
     /// How long tasks of the whole node waited lately.
     pub fn node_pressure(&self) -> &PressureHistory {
         &self.pressure
+    }
+
+    /// Takes in how often probes have failed.
+    pub fn probes_counted(&mut self, at: BootTime, read: &ProbeCounts) {
+        self.probes.add(at, read);
+    }
+
+    /// How often probes have failed, over the last minutes.
+    pub fn probes(&self) -> &ProbeHistory {
+        &self.probes
     }
 
     /// How long tasks of a pod waited lately: nothing on v1, where the kernel does not account it.

@@ -5,6 +5,7 @@
 //! they say `None` where the text does not say.
 
 pub mod container_log;
+pub mod etcd;
 pub mod eviction;
 pub mod frame;
 pub mod kernel_problem;

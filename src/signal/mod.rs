@@ -6,8 +6,10 @@
 //! JSON form of these types is the recording format; its version is [`VERSION`].
 
 mod container_log;
+mod etcd;
 mod kernel;
 mod kubelet;
+mod kubelet_api;
 mod memory;
 mod mounts;
 mod pods;
@@ -15,8 +17,10 @@ mod room;
 mod source;
 
 pub use container_log::ContainerLogTail;
+pub use etcd::EtcdLine;
 pub use kernel::KernelLine;
 pub use kubelet::{FilePosition, KubeletLine, KubeletOrigin, KubeletPosition};
+pub use kubelet_api::{CountedProbe, KubeletConfiguration, ProbeCount, ProbeCounts, ProbeRule};
 pub use memory::{
     CgroupCounters, CgroupSample, CpuThrottling, MemoryEvents, MemorySplit, NodeSample, PidsUse, Pressure, ProcessSample, ProcessesSample,
 };
@@ -83,6 +87,12 @@ pub enum Body {
     EvictionSettings(EvictionSettings),
     /// What pods have on the disks.
     PodStorage(PodStorageSample),
+    /// The kubelet's own answer to how it is configured.
+    KubeletConfiguration(KubeletConfiguration),
+    /// How often probes have failed, as the kubelet counts.
+    ProbeCounts(ProbeCounts),
+    /// A line of etcd's log.
+    Etcd(EtcdLine),
     /// Time passed and nothing else happened.
     Tick,
 }

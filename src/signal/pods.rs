@@ -2,6 +2,7 @@
 //!
 //! A whole Pod object costs some 50 kB of memory, one of these records about 1 kB.
 
+use super::ProbeRule;
 use crate::model::{Bytes, PodUid};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -136,6 +137,12 @@ pub struct ContainerRecord {
     pub liveness_probe: bool,
     /// Whether it has a startup probe.
     pub startup_probe: bool,
+    /// When its liveness probe ends it; `None` without one, and in recordings of agents that did not look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub liveness_rule: Option<ProbeRule>,
+    /// The same of its startup probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub startup_rule: Option<ProbeRule>,
     /// `status.started`: its startup probe, if any, has succeeded.
     pub started: bool,
     /// `status.containerID`, with the runtime's prefix; of the newest instance.

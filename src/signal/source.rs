@@ -25,6 +25,10 @@ pub enum SourceName {
     PodLogs,
     /// Filesystems of the kubelet and the runtime, and the kubelet's thresholds.
     Disks,
+    /// The kubelet's HTTP API.
+    KubeletApi,
+    /// etcd's log, on a node of the control plane.
+    EtcdLog,
 }
 
 impl SourceName {
@@ -39,6 +43,8 @@ impl SourceName {
         Self::Pods,
         Self::PodLogs,
         Self::Disks,
+        Self::KubeletApi,
+        Self::EtcdLog,
     ];
 
     /// The word used in JSON, labels and documentation.
@@ -53,6 +59,8 @@ impl SourceName {
             Self::Pods => "pods",
             Self::PodLogs => "pod_logs",
             Self::Disks => "disks",
+            Self::KubeletApi => "kubelet_api",
+            Self::EtcdLog => "etcd_log",
         }
     }
 }

@@ -7,10 +7,12 @@
 pub mod cgroups;
 pub mod container_log;
 pub mod disks;
+pub mod etcd_log;
 mod feed;
 #[cfg(feature = "journal")]
 mod journal;
 pub mod kernel_log;
+pub mod kubelet_api;
 pub mod kubelet_log;
 pub mod mounts;
 pub mod node_facts;

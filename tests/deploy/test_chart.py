@@ -62,6 +62,8 @@ class TestRefusals(unittest.TestCase):
         ({"podLogsDir": "/data/pods", "securityProfile": "autopilot"}, "podLogsDir lies outside of /var/log"),
         ({"kubeletLog": "/opt/kubelet.log", "securityProfile": "autopilot"}, "kubeletLog lies outside of /var/log"),
         ({"hostUsers": False, "securityProfile": "syslog"}, "does not work in a user namespace"),
+        ({"kubeletApi__enabled": True, "pods": "directory"}, "no token to show the kubelet: set pods to auto"),
+        ({"kubeletApi__port": 0}, "'/kubeletApi/port': minimum: got 0, want 1"),
         ({"serviceAccount__automountServiceAccountToken": False}, "asks the API server: set pods to directory"),
     ]
 
@@ -152,6 +154,23 @@ class TestProfiles(unittest.TestCase):
         rules = only(chart(rbac={"nodes": True, "nodesConfigz": True, "nodesMetrics": True}), "ClusterRole")["rules"]
         self.assertEqual([(r["resources"], r["verbs"]) for r in rules[1:]],
                          [(["nodes"], ["get"]), (["nodes/configz"], ["get"]), (["nodes/metrics"], ["get"])])
+
+    def test_the_kubelets_api_is_asked_at_the_nodes_address_with_two_rights_more(self):
+        self.assertNotIn("NODEWHY_KUBELET_API", environment(daemon("journal")))
+        rendered = chart(kubeletApi__enabled=True)
+        rules = only(rendered, "ClusterRole")["rules"][1:]
+        self.assertEqual([(r["resources"], r["verbs"]) for r in rules], [(["nodes/configz"], ["get"]), (["nodes/metrics"], ["get"])])
+        pod = only(rendered, "DaemonSet")["spec"]["template"]
+        variables = pod["spec"]["containers"][0]["env"]
+        names = [v["name"] for v in variables]
+        self.assertLess(names.index("HOST_IP"), names.index("NODEWHY_KUBELET_API"), "it is only known to what follows it")
+        self.assertEqual(next(v for v in variables if v["name"] == "HOST_IP")["valueFrom"], {"fieldRef": {"fieldPath": "status.hostIP"}})
+        self.assertEqual(environment(pod)["NODEWHY_KUBELET_API"], "https://$(HOST_IP):10250")
+        self.assertNotIn("NODEWHY_KUBELET_INSECURE_SKIP_VERIFY", names, "never unless it is said")
+        names = environment(daemon("journal", kubeletApi={"enabled": True, "insecureSkipVerify": True}))
+        self.assertEqual(names["NODEWHY_KUBELET_INSECURE_SKIP_VERIFY"], "true")
+        ports = only(chart(kubeletApi__enabled=True, networkPolicy__enabled=True), "NetworkPolicy")["spec"]["egress"][0]["ports"]
+        self.assertIn(10250, [p["port"] for p in ports])
 
     def test_without_the_api_server_there_is_no_token_and_no_right(self):
         rendered = chart(pods="directory", serviceAccount__automountServiceAccountToken=False)

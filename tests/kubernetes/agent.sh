@@ -17,6 +17,7 @@ before=$(sets)
 sed -E 's#^( *(- )?image:) .*#\1 docker.io/library/nodewhy:e2e#; s#(imagePullPolicy:) .*#\1 Never#' "$2" |
   "$HERE/k" apply --filename - >/dev/null
 for set in $(sets); do
+  "$HERE/k" -n "${set%/*}" patch daemonset "${set#*/}" --patch-file "$HERE/agent-kubelet-api.yaml" >/dev/null
   # The tag stays the same: pods of an earlier binary would stay, too.
   [[ " $before" != *" $set "* ]] || "$HERE/k" -n "${set%/*}" rollout restart "daemonset/${set#*/}" >/dev/null
   "$HERE/k" -n "${set%/*}" rollout status "daemonset/${set#*/}" --timeout=180s >/dev/null

@@ -213,7 +213,7 @@ impl Agent {
             match effect {
                 Effect::Finding { change, finding } => self.told.push(Told { change, finding: *finding }),
                 Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
-                Effect::ReadLog { .. } | Effect::MeasureStorage | Effect::Save => {}
+                Effect::ReadLog { .. } | Effect::MeasureStorage | Effect::AskKubelet(_) | Effect::Save => {}
             }
         }
     }

@@ -36,7 +36,7 @@ type Written = BTreeMap<String, String>;
 /// The thresholds that hold.
 ///
 /// # Errors
-/// A part of the configuration that decides could not be read: why.
+/// A part of the configuration that decides could not be read, or an amount in it is none: why.
 pub fn effective(settings: &EvictionSettings) -> Result<Vec<Threshold>, String> {
     let by_flag = settings.layers.iter().any(|layer| layer.kind == LayerKind::Flags && layer.hard.is_some());
     if let Some(why) = settings.unread.as_ref().filter(|_| !by_flag) {
@@ -58,7 +58,8 @@ pub fn effective(settings: &EvictionSettings) -> Result<Vec<Threshold>, String> 
     let seconds = |signal: &str| grace.get(signal).and_then(|text| go_duration(text)).map_or(0, |grace| grace.as_secs());
     let hard = hard.iter().filter_map(|(signal, amount)| threshold(signal, amount, None));
     let soft = soft.iter().filter_map(|(signal, amount)| threshold(signal, amount, Some(seconds(signal))));
-    Ok(with_containerfs(hard.chain(soft).collect()))
+    let known: Result<Vec<_>, _> = hard.chain(soft).collect();
+    known.map(with_containerfs).map_err(|why| format!("{why} in {}", sources(settings)))
 }
 
 /// A file without `evictionHard` is given the defaults when it is read, so that what a drop-in file
@@ -82,8 +83,16 @@ fn defaults() -> impl Iterator<Item = (String, String)> {
     DEFAULTS.iter().map(|(signal, amount)| ((*signal).to_owned(), (*amount).to_owned()))
 }
 
-fn threshold(signal: &str, amount: &str, grace_seconds: Option<u64>) -> Option<Threshold> {
-    Some(Threshold { signal: EvictionSignal::parse(signal)?, amount: Amount::parse(amount)?, grace_seconds })
+/// `None` for a signal of a kubelet newer than this program. An amount that cannot be read is no threshold of
+/// zero: a kubelet would not start with it.
+fn threshold(signal: &str, amount: &str, grace_seconds: Option<u64>) -> Option<Result<Threshold, String>> {
+    let known = EvictionSignal::parse(signal)?;
+    let unreadable = || format!("`{signal}` is set to `{amount}`, which is neither an amount nor a share");
+    Some(Amount::parse(amount).ok_or_else(unreadable).map(|amount| Threshold { signal: known, amount, grace_seconds }))
+}
+
+fn sources(settings: &EvictionSettings) -> String {
+    settings.layers.iter().map(|layer| layer.from.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// The thresholds of containerfs cannot be set: the kubelet copies those of the filesystem that it
@@ -174,13 +183,23 @@ mod tests {
         assert_eq!(known[0].grace_seconds, Some(90));
     }
 
+    #[test]
+    fn an_amount_that_is_none_is_said_and_not_assumed() {
+        for amount in ["", "a lot", "10Qi%", "-", "1..5Gi"] {
+            let layer = EvictionLayer { from: "/etc/kubelet.yaml".into(), ..layer(LayerKind::File, map(&[("memory.available", amount)])) };
+            let why = effective(&EvictionSettings { layers: vec![layer], unread: None }).expect_err(amount);
+            assert_eq!(why, format!("`memory.available` is set to `{amount}`, which is neither an amount nor a share in /etc/kubelet.yaml"));
+        }
+        assert_eq!(told(vec![layer(LayerKind::File, map(&[("swap.available", "a lot")]))]), [], "a signal of a later kubelet");
+    }
+
     proptest! {
         #[test]
         fn any_settings_are_survived(signal in "[a-z.F]{0,12}", amount in "\\PC{0,6}", kind in 0..4) {
             let kind = [LayerKind::File, LayerKind::DropIn, LayerKind::Flags, LayerKind::Effective][kind as usize];
             let written = map(&[(signal.as_str(), amount.as_str())]);
             let known = effective(&EvictionSettings { layers: vec![layer(kind, written)], unread: None });
-            prop_assert!(known.expect("known").len() <= 2);
+            prop_assert!(known.is_ok_and(|known| known.len() <= 2) || Amount::parse(&amount).is_none());
         }
     }
 }

@@ -1,7 +1,10 @@
 //! One trouble from its first sign to its end.
 
 use super::sign::Sign;
-use crate::model::{BootTime, Cause, Moment};
+use crate::{
+    findings::EvidenceSource,
+    model::{BootTime, Cause, Moment},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -17,6 +20,14 @@ pub struct Witness {
     pub kind: String,
     /// Its words, redacted and cut.
     pub said: String,
+    /// Who says it.
+    #[serde(default = "kubelet_log")]
+    pub source: EvidenceSource,
+}
+
+/// What checkpoints of earlier versions leave out.
+const fn kubelet_log() -> EvidenceSource {
+    EvidenceSource::KubeletLog
 }
 
 /// One trouble.
@@ -109,9 +120,9 @@ impl Episode {
     }
 
     /// Takes a sign of it; whether that changes what is to be told.
-    pub(super) fn take(&mut self, sign: Sign, said: &str, at: Moment, read: BootTime) -> bool {
+    pub(super) fn take(&mut self, sign: Sign, witness: Witness, read: BootTime) -> bool {
         let mut more = sign.counts;
-        self.goes_on(at, read);
+        self.goes_on(witness.at, read);
         self.happenings += u64::from(sign.counts);
         self.hold_seconds = self.hold_seconds.min(sign.hold_seconds);
         self.once |= sign.once;
@@ -124,7 +135,7 @@ impl Episode {
         for cause in sign.brings {
             more |= self.brings(cause);
         }
-        self.witness(Witness { at, kind: sign.kind.to_owned(), said: said.to_owned() });
+        self.witness(witness);
         more
     }
 

@@ -1,4 +1,5 @@
-//! Troubles of the node itself, out of the kubelet's log and of what PID 1 says about its services.
+//! Troubles of the node itself, out of the kubelet's log, of what PID 1 says about its services, and of
+//! what etcd says about its disk.
 //!
 //! Flows in: observations about the node. Flows out: [`News`]: a trouble is to be told, holds on, or
 //! is over. A cascade is one story: while a cause holds, what follows from it (no runtime, so no
@@ -10,21 +11,25 @@
 //! ```
 
 mod api_failure;
+mod control_plane;
 mod episode;
 mod service;
 mod sign;
 mod words;
 
+pub use control_plane::starved;
 pub use episode::{Episode, Witness};
+pub use sign::Sign;
 pub use words::{action, are_chained, blame, consequence, meaning, scope};
 
 use crate::{
+    findings::EvidenceSource,
     model::{BootTime, Cause, Moment},
     parse::kubelet::{Observation, Situation, UnitEvent, UnitRole},
 };
 use serde::{Deserialize, Serialize};
 use service::{Service, down};
-use sign::{Sign, sign_of};
+use sign::sign_of;
 use std::collections::BTreeMap;
 use words::roots;
 
@@ -40,6 +45,15 @@ pub enum News {
     Holds(Cause),
     /// It is over.
     Over(Cause),
+}
+
+/// Which logs can be read now.
+#[derive(Debug, Clone, Copy)]
+pub struct Readable {
+    /// The kubelet's.
+    pub kubelet_log: bool,
+    /// etcd's, or there is none any more.
+    pub etcd_log: bool,
 }
 
 /// The troubles of this node.
@@ -94,8 +108,38 @@ impl NodeTroubles {
         news.into_iter().map(|news| if let News::Holds(cause) = news { News::Tell(cause) } else { news }).collect()
     }
 
-    /// Lets time pass.
-    pub fn advance(&mut self, now: BootTime) -> Vec<News> {
+    /// Takes a sign that the control plane of this node is starved.
+    pub fn control_plane(&mut self, sign: Sign, said: String, at: Moment, read: BootTime) -> Vec<News> {
+        // Slow answers tell nothing new by themselves.
+        if sign.rank == 0 && !self.episodes.contains_key(&Cause::ControlPlaneStarved) {
+            return vec![];
+        }
+        self.witnessed(sign, Witness { at, kind: String::new(), said, source: EvidenceSource::EtcdLog }, read)
+    }
+
+    /// Adds for what the control plane waited.
+    pub fn control_plane_waited(&mut self, witness: Witness) {
+        if let Some(episode) = self.episodes.get_mut(&Cause::ControlPlaneStarved) {
+            episode.witness(witness);
+        }
+    }
+
+    /// Lets time pass. Silence means nothing where nobody could have spoken.
+    pub fn advance(&mut self, now: BootTime, readable: Readable) -> Vec<News> {
+        let mut news = Vec::new();
+        if readable.kubelet_log {
+            news.extend(self.advance_services(now));
+        }
+        for cause in self.episodes.keys().copied().collect::<Vec<_>>() {
+            let heard = if cause == Cause::ControlPlaneStarved { readable.etcd_log } else { readable.kubelet_log };
+            if heard {
+                news.extend(self.look_after(cause, now));
+            }
+        }
+        news
+    }
+
+    fn advance_services(&mut self, now: BootTime) -> Vec<News> {
         let mut news = Vec::new();
         let missed = [self.kubelet.missed(UnitRole::Kubelet, now), self.runtime.missed(UnitRole::Runtime, now)];
         for (sign, at) in missed.into_iter().flatten() {
@@ -104,9 +148,6 @@ impl NodeTroubles {
         }
         if self.kubelet.has_settled(now) {
             news.extend(self.started(UnitRole::Kubelet));
-        }
-        for cause in self.episodes.keys().copied().collect::<Vec<_>>() {
-            news.extend(self.look_after(cause, now));
         }
         news
     }
@@ -163,13 +204,19 @@ impl NodeTroubles {
     }
 
     fn note(&mut self, sign: Sign, said: &str, at: Moment, read: BootTime) -> Vec<News> {
+        let witness = Witness { at, kind: String::new(), said: said.to_owned(), source: EvidenceSource::KubeletLog };
+        self.witnessed(sign, witness, read)
+    }
+
+    fn witnessed(&mut self, sign: Sign, witness: Witness, read: BootTime) -> Vec<News> {
+        let witness = Witness { kind: sign.kind.to_owned(), ..witness };
         if let Some(root) = self.root_of(sign.cause) {
-            return self.bring(root, sign.cause, sign.kind, said, at, read);
+            return self.bring(root, sign.cause, witness, read);
         }
-        let cause = sign.cause;
+        let (cause, at) = (sign.cause, witness.at);
         let absorbed = self.absorb(cause);
         let episode = self.episodes.entry(cause).or_insert_with(|| Episode::new(&sign, at, read));
-        let mut more = episode.take(sign, said, at, read);
+        let mut more = episode.take(sign, witness, read);
         for (follows, earlier) in absorbed {
             more |= episode.brings(follows);
             earlier.into_witnesses().for_each(|witness| episode.witness(witness));
@@ -186,11 +233,11 @@ impl NodeTroubles {
     }
 
     /// Adds what follows from a trouble to its story.
-    fn bring(&mut self, root: Cause, follows: Cause, kind: &str, said: &str, at: Moment, read: BootTime) -> Vec<News> {
+    fn bring(&mut self, root: Cause, follows: Cause, witness: Witness, read: BootTime) -> Vec<News> {
         let Some(episode) = self.episodes.get_mut(&root) else { return vec![] };
         let more = episode.brings(follows);
-        episode.witness(Witness { at, kind: kind.to_owned(), said: said.to_owned() });
-        episode.goes_on(at, read);
+        episode.goes_on(witness.at, read);
+        episode.witness(witness);
         match (episode.is_told(), more) {
             (true, true) => vec![News::Tell(root)],
             (true, false) => vec![News::Holds(root)],

@@ -28,6 +28,7 @@ pub const fn meaning(cause: Cause) -> &'static str {
         Cause::PlegUnhealthy => "Nothing is started, and deaths of containers go unnoticed.",
         Cause::NetworkNotReady => "Pods with a network of their own do not start.",
         Cause::KubeletDown => "Containers run on, but none is started, probed or restarted.",
+        Cause::ControlPlaneStarved => "The API server answers late or not at all, on every node that asks this one.",
         Cause::ApiServerUnreachable => "The node itself may be well; after 40 s the control plane counts it as lost.",
         _ => "",
     }
@@ -61,6 +62,9 @@ pub const fn action(cause: Cause) -> &'static str {
         Cause::ApiServerUnreachable => {
             "Ask another node: if it is cut off as well, look at the control plane, else at this node's network."
         }
+        Cause::ControlPlaneStarved => {
+            "Look at what else writes to etcd's disk (`iostat -x 1`, `iotop`); give etcd a fast disk that it shares with nothing."
+        }
         Cause::KubeletCertificate => "Look at /var/lib/kubelet/pki and at pending requests: `kubectl get csr`; compare this node's clock.",
         Cause::KubeletDown => "Read why: `systemctl status kubelet` and `journalctl -u kubelet`.",
         Cause::KubeletRestarted => "Look for what the kubelet said last before its end: `journalctl -u kubelet`.",
@@ -91,17 +95,18 @@ pub const fn roots(cause: Cause) -> &'static [Cause] {
         Cause::PlegUnhealthy | Cause::NetworkNotReady => &[Cause::RuntimeDown],
         Cause::NodeNotReady => &[Cause::RuntimeDown, Cause::PlegUnhealthy, Cause::NetworkNotReady],
         Cause::KubeletDown => &[Cause::RuntimeDown, Cause::KubeletCertificate],
-        Cause::ApiServerUnreachable | Cause::KubeletRestarted => &[Cause::KubeletCertificate],
+        // Where etcd runs on this node, its API server does, too.
+        Cause::ApiServerUnreachable => &[Cause::KubeletCertificate, Cause::ControlPlaneStarved],
+        Cause::KubeletRestarted => &[Cause::KubeletCertificate],
         _ => &[],
     }
 }
 
 /// Whether two troubles that were told apart belong to one chain.
 pub fn are_chained(one: Cause, other: Cause) -> bool {
-    const NEIGHBOURS: [(Cause, Cause); 4] = [
+    const NEIGHBOURS: [(Cause, Cause); 3] = [
         (Cause::RuntimeDown, Cause::RuntimeRestarted),
         (Cause::KubeletDown, Cause::KubeletRestarted),
-        (Cause::ControlPlaneStarved, Cause::ApiServerUnreachable),
         (Cause::NetworkFault, Cause::ApiServerUnreachable),
     ];
     let neighbours = NEIGHBOURS.contains(&(one, other)) || NEIGHBOURS.contains(&(other, one));

@@ -35,28 +35,37 @@ pub enum Guard {
 }
 
 impl Guard {
-    fn admit(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), Problem> {
+    fn admit(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Reader, Problem> {
         let is_loopback = peer.is_loopback();
-        if is_loopback && is_named_directly(headers) {
-            return Ok(());
-        }
+        let is_local = is_loopback && is_named_directly(headers);
         match self {
-            Self::Token(path) if carries_token(headers, path)? => Ok(()),
-            Self::Token(_) => Err(Problem::Unauthorized),
+            Self::Token(path) if carries_token(headers, path).unwrap_or(false) => Ok(Reader::Authenticated),
+            _ if is_local => Ok(Reader::Local),
+            Self::Token(path) => Err(read_token(path).map_or(Problem::NoToken, |_| Problem::Unauthorized)),
             Self::LoopbackOnly if is_loopback => Err(Problem::ForeignHost),
             Self::LoopbackOnly => Err(Problem::LoopbackOnly),
         }
     }
 }
 
+/// Who reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// Somebody on this machine, whoever that is.
+    Local,
+    /// Whoever has the token.
+    Authenticated,
+}
+
 /// The middleware of the routes that name pods.
 pub(super) async fn check<R: SnapshotReader>(
     State(desk): State<Desk<R>>,
     ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    desk.guard.admit(peer, request.headers())?;
+    let reader = desk.guard.admit(peer, request.headers())?;
+    request.extensions_mut().insert(reader);
     Ok(next.run(request).await)
 }
 

@@ -209,6 +209,23 @@ fn what_names_pods_is_guarded_and_the_rest_is_open() {
 }
 
 #[test]
+fn a_programs_own_words_are_for_readers_with_the_token() {
+    let mut token = tempfile::NamedTempFile::new().expect("a file");
+    token.write_all(b"open-sesame\n").expect("written");
+    let mut snapshot = examples::snapshot();
+    snapshot.findings[0].log_excerpt = vec!["no such table: carts".into()];
+    let path = format!("/api/v1/findings/{}", snapshot.findings[0].id);
+    let server = Server::start_with(Core::Holds(Arc::new(snapshot)), Guard::Token(token.path().into()), connections::DEADLINE);
+    for path in ["/api/v1/findings", &path] {
+        let local = server.get(path);
+        assert_eq!((local.status, local.body.contains("no such table")), (200, false), "{path}");
+        let authenticated = server.ask("GET", path, "Host: localhost\r\nAuthorization: Bearer open-sesame\r\n");
+        assert_eq!((authenticated.status, authenticated.body.contains("no such table")), (200, true), "{path}");
+    }
+    assert!(!server.get("/").body.contains("no such table"));
+}
+
+#[test]
 fn a_request_without_an_end_is_cut_off() {
     let server = troubled();
     let mut stream = server.connect();

@@ -32,6 +32,7 @@ pub(super) fn in_full(finding: &Finding, paint: Paint) -> String {
     lines.extend(finding.memory.iter().flat_map(|memory| section("memory", memory_facts(memory), paint)));
     lines.extend(finding.crash_loop.iter().flat_map(|crash_loop| section("crash loop", vec![wording::crash_loop(crash_loop)], paint)));
     lines.extend(why(&finding.evidence, paint));
+    lines.extend(section("its last words", finding.log_excerpt.clone(), paint));
     lines.extend(section("looked for and not found", finding.not_found.clone(), paint));
     lines.extend(section("could not be read", finding.blind.clone(), paint));
     lines.extend(title("what to do", finding.actions.is_empty(), paint));

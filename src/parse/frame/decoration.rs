@@ -3,7 +3,8 @@
 
 /// The line without its decoration.
 pub(super) fn strip(line: &str) -> &str {
-    let mut line = line.trim();
+    // Editors on Windows put a byte order mark before the first line.
+    let mut line = line.trim().trim_start_matches('\u{feff}').trim_start();
     while let Some(inner) = strip_one(line) {
         line = inner.trim();
     }
@@ -45,6 +46,7 @@ mod tests {
             "| [ 1.000000] x |",
             "* `[ 1.000000] x`",
             "[ 1.000000] x<br>",
+            "\u{feff}[ 1.000000] x",
             "/var/log/kern.log.1:[ 1.000000] x",
         ] {
             assert_eq!(strip(decorated), "[ 1.000000] x", "{decorated}");

@@ -37,6 +37,9 @@ mod unit;
 mod verbosity;
 mod volume;
 
+#[cfg(test)]
+mod rows_tests;
+
 pub use class::{Class, problem};
 pub use duration::leading as go_duration;
 pub use excerpt::Excerpt;

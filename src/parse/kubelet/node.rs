@@ -62,7 +62,7 @@ fn standing(said: &Said<'_, '_>) -> Option<Situation> {
 fn lease(said: &Said<'_, '_>) -> Option<Situation> {
     let step = if said.begins(&["failed to update lease using latest lease", "failed to update node lease using latest lease"]) {
         LeaseStep::FallBack
-    } else if said.begins(&["failed to update lease", "failed to update node lease"]) {
+    } else if said.begins(&["failed to update lease", "failed to update node lease", "Will retry updating lease"]) {
         LeaseStep::Update
     } else if said.begins(&[
         "failed to ensure lease exists",
@@ -109,7 +109,7 @@ fn other(said: &Said<'_, '_>) -> Option<Observation> {
         Situation::Preempting
     } else if said.begins(&["Could not process manifest file", "Can't process manifest file"]) {
         Situation::ManifestInvalid
-    } else if said.begins(&["ListAndWatch ended unexpectedly for device plugin", "Endpoint became unhealthy"]) {
+    } else if said.begins(&["ListAndWatch ended unexpectedly for device plugin", "Endpoint became unhealthy", "Mark all resources Unhealthy"]) {
         Situation::DevicePluginLost
     } else if said.begins(&["Shutdown manager detected new shutdown event"]) {
         Situation::NodeShutdown

@@ -238,6 +238,22 @@ mod tests {
     }
 
     #[test]
+    fn a_fifo_a_socket_and_a_link_to_elsewhere_are_passed_over() {
+        let dir = tree_of_a_node();
+        let scratch = dir.path().join(format!("kubelet/pods/{POD}/volumes/kubernetes.io~empty-dir/scratch"));
+        nix::unistd::mkfifo(&scratch.join("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+        let _socket = std::os::unix::net::UnixListener::bind(scratch.join("socket")).expect("socket");
+        std::os::unix::fs::symlink("/proc", scratch.join("link")).expect("link");
+        std::os::unix::fs::symlink(&scratch, scratch.join("loop")).expect("link");
+        let (_stopper, stop) = stop().expect("pipe");
+        let mut measurer = Measurer::new(&dir.path().join("proc"), &dir.path().join("logs"));
+        let sample = measurer.measure(Some(&dir.path().join("kubelet")), &stop);
+        let pod = sample.pods.iter().find(|pod| pod.uid.as_str() == POD).expect("measured");
+        assert!((200..240).contains(&pod.empty_dirs.bytes.kib()), "{pod:?}");
+        assert_eq!((pod.empty_dirs.inodes, pod.unreadable, pod.cut), (7, 0, false));
+    }
+
+    #[test]
     fn two_names_of_a_file_count_once() {
         let dir = tempfile::tempdir().expect("dir");
         write(&dir.path().join("a"), 64 << 10);

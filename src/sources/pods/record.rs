@@ -2,7 +2,7 @@
 
 use crate::{
     model::{Bytes, quantity},
-    signal::{ContainerKind, ContainerRecord, ContainerState, Owner, PodRecord, RestartPolicy, TerminatedState, WaitingState},
+    signal::{ContainerKind, ContainerRecord, ContainerState, Owner, PodRecord, ProbeRule, RestartPolicy, TerminatedState, WaitingState},
 };
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -89,9 +89,21 @@ fn of_container(container: &Container, kind: ContainerKind, statuses: Option<&[C
         memory_request: resources.and_then(request),
         liveness_probe: container.liveness_probe.is_some(),
         startup_probe: container.startup_probe.is_some(),
+        liveness_rule: container.liveness_probe.as_ref().map(rule),
+        startup_rule: container.startup_probe.as_ref().map(rule),
         ..ContainerRecord::default()
     };
     with_status(record, statuses)
+}
+
+/// The API server fills in what is not given; the defaults here are its own (core/v1, `Probe`).
+fn rule(probe: &v1::Probe) -> ProbeRule {
+    let or = |given: Option<i32>, default| given.and_then(|given| u64::try_from(given).ok()).filter(|given| *given > 0).unwrap_or(default);
+    ProbeRule {
+        period_seconds: or(probe.period_seconds, 10),
+        timeout_seconds: or(probe.timeout_seconds, 1),
+        failure_threshold: or(probe.failure_threshold, 3),
+    }
 }
 
 /// A request that is not given is the limit (the API server's own default).
@@ -162,7 +174,7 @@ mod tests {
                 "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "x", "controller": true}]},
             "spec": {"restartPolicy": "OnFailure", "terminationGracePeriodSeconds": 7,
                 "initContainers": [{"name": "setup"}, {"name": "proxy", "restartPolicy": "Always"}],
-                "containers": [{"name": "etcd", "image": "etcd:3", "resources": {"limits": {"memory": "64Mi"}}, "livenessProbe": {}}]},
+                "containers": [{"name": "etcd", "image": "etcd:3", "resources": {"limits": {"memory": "64Mi"}}, "livenessProbe": {"failureThreshold": 5}}]},
             "status": {"phase": "Running", "qosClass": "Burstable", "containerStatuses": [{"name": "etcd", "restartCount": 4, "ready": false, "image": "", "imageID": "",
                 "containerID": format!("containerd://{}", "a".repeat(64)),
                 "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
@@ -177,6 +189,9 @@ mod tests {
         let etcd = &record.containers[2];
         assert_eq!((etcd.memory_limit, etcd.memory_request), (Some(Bytes(64 << 20)), Some(Bytes(64 << 20))));
         assert_eq!((etcd.restart_count, etcd.liveness_probe, etcd.startup_probe), (Some(4), true, false));
+        let rule = ProbeRule { period_seconds: 10, timeout_seconds: 1, failure_threshold: 5 };
+        assert_eq!((etcd.liveness_rule, etcd.startup_rule), (Some(rule), None));
+        assert_eq!(rule.takes_seconds(), 51);
         let last = etcd.last.as_ref().expect("last");
         assert_eq!((last.exit_code, last.finished), (137, None), "the year 1 is no time");
         assert!(last.started.is_some());

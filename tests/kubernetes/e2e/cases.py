@@ -18,6 +18,7 @@ LOOPS = AtLeast(2)      # restarts that make a loop
 DEATHS = AtLeast(3)     # and the deaths behind them
 # On a machine that is short of CPU the probe proves nothing about the workload, and the agent says so.
 PROBED = OneOf("workload", "insufficient")
+LIVENESS = Contains("was killed by the kubelet because its liveness probe failed")
 
 
 @dataclasses.dataclass
@@ -187,9 +188,13 @@ SCENARIOS = [
         "liveness-deaf/app@host2": loop("Error 137"),
         "startup/app@host1": loop("Error 137"),
     }, findings=[
-        dies("host1", "liveness", "liveness_probe", count=LOOPS, blame=PROBED),
-        dies("host2", "liveness-deaf", "liveness_probe", count=LOOPS, blame=PROBED),
-        dies("host1", "startup", "startup_probe", count=LOOPS, blame=PROBED),
+        # Not guessed from the exit code: at --v=0 the kubelet's own counts tell.
+        dies("host1", "liveness", "liveness_probe", count=LOOPS, blame=PROBED, summary=LIVENESS),
+        dies("host2", "liveness-deaf", "liveness_probe", count=LOOPS, blame=PROBED, summary=LIVENESS),
+        dies("host1", "startup", "startup_probe", count=LOOPS, blame=PROBED,
+             summary=Contains("was killed by the kubelet because its startup probe never succeeded")),
+    ], metrics=[
+        Metric(node, "nodewhy_source_records_total", {"source": "kubelet_api"}, AtLeast(2)) for node in ("host1", "host2")
     ]),
     Scenario("images", shows={
         "no-registry/app@host1": {"restarts": 0, "waiting": OneOf("ErrImagePull", "ImagePullBackOff")},

@@ -54,6 +54,9 @@
 {{- fail "extraEnv has an entry without a name: each is {name: ..., value: ...} or {name: ..., valueFrom: ...}" -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.kubeletApi.enabled (not (include "nodewhy.asksApiServer" .)) -}}
+{{- fail (printf "kubeletApi.enabled is true, and with pods %s the agent has no token to show the kubelet: set pods to auto" .Values.pods) -}}
+{{- end -}}
 {{- if and (include "nodewhy.asksApiServer" .) (not .Values.serviceAccount.automountServiceAccountToken) -}}
 {{- fail "serviceAccount.automountServiceAccountToken is false, and pods is auto, which asks the API server: set pods to directory" -}}
 {{- end -}}
