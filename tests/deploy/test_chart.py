@@ -190,6 +190,7 @@ class TestObjects(unittest.TestCase):
         endpoint = monitor["spec"]["podMetricsEndpoints"][0]
         self.assertTrue(endpoint["honorLabels"])
         self.assertIn({"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}, endpoint["relabelings"])
+        self.assertIn({"action": "labeldrop", "regex": "namespace|pod|container"}, endpoint["relabelings"])
         template = only(chart(), "DaemonSet")["spec"]["template"]
         self.assertIn(endpoint["port"], [p["name"] for p in template["spec"]["containers"][0]["ports"]])
         self.assertLessEqual(monitor["spec"]["selector"]["matchLabels"].items(), template["metadata"]["labels"].items())

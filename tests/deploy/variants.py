@@ -23,7 +23,8 @@ def all_of_them(helm="helm", kubectl="kubectl"):
 def of_the_chart():
     chosen = {f"profile-{profile}": ["--set", f"securityProfile={profile}"] for profile in PROFILES}
     chosen |= {f"distribution-{file.stem}": ["--values", file] for file in DISTRIBUTIONS}
-    return chosen | {"everything": ["--values", GOLDEN / "everything.values.yaml"]}
+    copies = "prometheus.rules.enabled=true,grafana.dashboards.enabled=true,grafana.dashboards.folder=nodewhy"
+    return chosen | {"everything": ["--values", GOLDEN / "everything.values.yaml", "--set", copies]}
 
 
 def printed(command):
