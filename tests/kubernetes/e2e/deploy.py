@@ -95,10 +95,12 @@ def profile_works(profile, nodes):
 def sees(profile, node):
     """The state of each source that an agent with this profile must report on this node."""
     journal = "absent" if node in WITHOUT_JOURNAL else "up"
+    # Any container's /proc has the node's memory and the container's own mounts.
+    of_itself = {"cgroups": "absent", "processes": "absent", "node_memory": "up", "mounts": "up", "pods": "up"}
     if profile == "api-only":
-        return {"cgroups": "absent", "pods": "up"}
+        return of_itself | {"kernel_log": "absent", "pod_logs": "absent"}
     if profile == "autopilot":
-        return {"kernel_log": journal, "kubelet_log": "up", "cgroups": "absent", "pods": "up", "pod_logs": "up"}
+        return of_itself | {"kernel_log": journal, "kubelet_log": "up", "pod_logs": "up"}
     return dict.fromkeys(OF_THE_NODE, "up") | {"kernel_log": journal if profile == "journal" else "up"}
 
 
