@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo build release test prometheus-test dashboards dashboards-test lint deny fuzz bench measure docs e2e record-streams
+.PHONY: help run demo build release test prometheus-test dashboards dashboards-test deploy-test lint deny fuzz bench measure docs e2e record-streams
 
 CACHE := $(or $(NODEWHY_CACHE),$(HOME)/.cache/nodewhy)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -77,6 +77,10 @@ dashboards: ## Write dashboards/*.json anew from dashboards/source.
 dashboards-test: ## The dashboards against Grafana's schema, the rules for mixins and a real Prometheus; the runbooks' pages.
 	@tools/setup dashboards-test
 	tests/dashboards/run
+
+# The first time it fills $(CACHE), as `make e2e` does, and makes the image's base: a quarter of an hour.
+deploy-test: release ## The image and the chart: built, rendered, held to Kubernetes' definitions. As root.
+	tests/deploy/run $(TARGET)/release/nodewhy $(ARGS)
 
 # Takes minutes, and the first time a quarter of an hour more to fill $(CACHE).
 e2e: release ## A real Kubernetes, on this machine, with the agent in it. As root.

@@ -1,17 +1,11 @@
 """What helm and kustomize make of this repository, as Python sees it."""
 import json
-import pathlib
 import re
 import subprocess
 
 import yaml
 
-REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
-CHART = REPOSITORY / "deploy/helm/nodewhy"
-DISTRIBUTIONS = sorted((REPOSITORY / "deploy/helm/distributions").glob("*.yaml"))
-OVERLAYS = REPOSITORY / "deploy/kustomize/overlays"
-GOLDEN = REPOSITORY / "tests/deploy/golden"
-PROFILES = ["journal", "syslog", "kmsg", "api-only", "autopilot"]
+from variants import CHART, REPOSITORY
 
 
 class Refused(Exception):

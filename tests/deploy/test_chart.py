@@ -9,11 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from rendered import CHART, DISTRIBUTIONS, GOLDEN, OVERLAYS, PROFILES, REPOSITORY, Refused, chart, environment, kustomized, \
-    objects, only, options_of_the_program, pods, run, without_helms_own
-
-# Read by a part of the program that is written elsewhere; unknown variables do no harm.
-COMING = {"NODEWHY_KUBELET_ROOT", "NODEWHY_RUNTIME_ROOT"}
+from rendered import Refused, chart, environment, kustomized, objects, only, options_of_the_program, pods, run, without_helms_own
+from variants import CHART, DISTRIBUTIONS, GOLDEN, OVERLAYS, PROFILES, REPOSITORY
 
 
 def daemon(profile, **values):
@@ -180,7 +177,7 @@ class TestProfiles(unittest.TestCase):
     def test_the_program_knows_every_variable(self):
         for profile in PROFILES:
             names = set(environment(daemon(profile, findings={"tokenSecret": {"name": "t"}})))
-            self.assertLessEqual(names, options_of_the_program() | COMING)
+            self.assertLessEqual(names, options_of_the_program())
 
     def test_disks_are_mounted_whole_only_when_asked_for(self):
         whole = daemon("journal", disks="pods", kubeletConfigFile="/var/lib/kubelet/config.yaml")
@@ -191,6 +188,14 @@ class TestProfiles(unittest.TestCase):
             self.assertEqual(mounts[name]["mountPropagation"], "HostToContainer")
         self.assertNotIn("kubelet-config", mounts, "it is inside of what is mounted")
         self.assertNotIn("/var/lib/kubelet", {p["path"] for p in host_paths(daemon("journal")).values()})
+
+    def test_disks_that_are_not_mounted_are_not_looked_for(self):
+        """They would be reported as missing for ever."""
+        for profile in PROFILES:
+            for disks in ("filesystems", "pods", "none"):
+                pod = daemon(profile, disks=disks)
+                mounted = "kubelet-disk" in host_paths(pod)
+                self.assertEqual(environment(pod).get("NODEWHY_DISKS"), None if mounted else "none", (profile, disks))
 
     def test_the_kubelets_own_file_is_mounted_by_its_folder(self):
         pod = daemon("journal", kubeletLog="/var/lib/rancher/rke2/agent/logs/kubelet.log")
@@ -204,6 +209,7 @@ class TestObjects(unittest.TestCase):
         endpoint = monitor["spec"]["podMetricsEndpoints"][0]
         self.assertTrue(endpoint["honorLabels"])
         self.assertIn({"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}, endpoint["relabelings"])
+        self.assertIn({"action": "labeldrop", "regex": "namespace|pod|container"}, endpoint["relabelings"])
         template = only(chart(), "DaemonSet")["spec"]["template"]
         self.assertIn(endpoint["port"], [p["name"] for p in template["spec"]["containers"][0]["ports"]])
         self.assertLessEqual(monitor["spec"]["selector"]["matchLabels"].items(), template["metadata"]["labels"].items())

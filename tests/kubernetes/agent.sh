@@ -1,25 +1,25 @@
 #!/bin/bash
-# agent.sh BINARY MANIFEST: packs the binary into an image, gives it to every node and applies the manifest.
+# agent.sh BINARY: packs the binary into an image, gives it to every node and installs the chart, as docs/install.md says
+# it for a cluster whose nodes are of two kinds: once with its defaults for nodes with systemd's journal, and once with the
+# profile syslog for those without. A second call is an upgrade.
 . "$(dirname "$0")/env.sh"
 [ -x "$1" ] || die "no program at $1"
+"$HERE/binaries.sh" helm
 "$HERE/images.py" agent "$1"
 image=$WORK/images/nodewhy.tar pids=()
 for node in $("$HERE/k" get nodes -o name); do
   quiet "$HERE/on-node.sh" "${node#node/}" ctr -n k8s.io images import - < "$image" & pids+=($!)
 done
 for pid in "${pids[@]}"; do wait "$pid"; done
-sets() {
-  "$HERE/k" get daemonset -A -l app.kubernetes.io/name=nodewhy \
-    -o 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}'
+
+# install RELEASE VALUES
+install() {
+  # The tag stays the same: that the image is another one has to show in the pods.
+  "$HERE/helm" upgrade --install "$1" "$HERE/../../deploy/helm/nodewhy" --namespace nodewhy \
+    --values "$HERE/values/image.yaml" --values "$HERE/values/$2.yaml" --set-string "podAnnotations.image=$(sha256sum < "$image" | head -c 12)" \
+    --wait --timeout 180s
 }
-before=$(sets)
-# Whatever registry the manifest names, this image is meant.
-sed -E 's#^( *(- )?image:) .*#\1 docker.io/library/nodewhy:e2e#; s#(imagePullPolicy:) .*#\1 Never#' "$2" |
-  "$HERE/k" apply --filename - >/dev/null
-for set in $(sets); do
-  "$HERE/k" -n "${set%/*}" patch daemonset "${set#*/}" --patch-file "$HERE/agent-kubelet-api.yaml" >/dev/null
-  # The tag stays the same: pods of an earlier binary would stay, too.
-  [[ " $before" != *" $set "* ]] || "$HERE/k" -n "${set%/*}" rollout restart "daemonset/${set#*/}" >/dev/null
-  "$HERE/k" -n "${set%/*}" rollout status "daemonset/${set#*/}" --timeout=180s >/dev/null
-done
-[ -n "${set:-}" ] || die "$2 has no DaemonSet with the label app.kubernetes.io/name=nodewhy"
+"$HERE/k" get namespace nodewhy >/dev/null 2>&1 || "$HERE/k" create namespace nodewhy >/dev/null
+quiet install nodewhy journal & pids=($!)
+quiet install nodewhy-without-journal syslog & pids+=($!)
+for pid in "${pids[@]}"; do wait "$pid"; done

@@ -1,6 +1,6 @@
 #!/bin/bash
-# binaries.sh [packages|kubernetes|containerd|helm|prometheus]...: fills the cache with what a run needs.
-# Without arguments: all but helm and prometheus. Nothing is done for what is there already.
+# binaries.sh [packages|kubernetes|containerd|helm|kubeconform|definitions|prometheus]...: fills the cache with what a
+# run needs. Without arguments: the first three. Nothing is done for what is there already.
 . "$(dirname "$0")/env.sh"
 . "$HERE/cache.sh"
 
@@ -60,15 +60,32 @@ build_containerd() {
 # Debian's Prometheus is built without discovery through Kubernetes; this one has no other. Its module replaces one of its
 # own requirements, which only a main module may: so it is built from a copy of its sources.
 build_prometheus() {
-  local sources
-  sources=$(go mod download -json "github.com/prometheus/prometheus@v0.${PROMETHEUS_VERSION/./}" | sed -n 's/.*"Dir": "\(.*\)",/\1/p')
-  cp -r "$sources" src
+  cp -r "$(module "github.com/prometheus/prometheus@v0.${PROMETHEUS_VERSION/./}")" src
   chmod -R u+w src
   (cd src && GOWORK=off GOFLAGS=-mod=mod go build -trimpath -ldflags "-s -w" -tags remove_all_sd,enable_kubernetes_sd -o .. ./cmd/prometheus)
   rm -rf src
 }
 
 build_helm() { GOBIN=$PWD go install -trimpath -ldflags "-s -w" "helm.sh/helm/v4/cmd/helm@v$HELM_VERSION"; }
+build_kubeconform() { GOBIN=$PWD go install -trimpath -ldflags "-s -w" "github.com/yannh/kubeconform/cmd/kubeconform@v$KUBECONFORM_VERSION"; }
+
+# Kubernetes' own definitions of its objects (kubernetes-<version>.json), and the CustomResourceDefinitions of those that are
+# somebody else's (crds/).
+build_definitions() {
+  local version
+  for version in "$KUBERNETES_VERSION" "$OLDEST_KUBERNETES_VERSION"; do
+    cp "$(module "k8s.io/kubernetes@v$version")/api/openapi-spec/swagger.json" "kubernetes-$version.json"
+  done
+  mkdir crds
+  cp "$(module "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR_VERSION")"/example/prometheus-operator-crd/*_{podmonitors,prometheusrules}.yaml crds/
+  cp "$(module "github.com/kyverno/kyverno@v$KYVERNO_VERSION")/config/crds/kyverno/kyverno.io_clusterpolicies.yaml" crds/
+  cp "$(module "k8s.io/autoscaler/vertical-pod-autoscaler@v$VERTICAL_POD_AUTOSCALER_VERSION")/deploy/vpa-v1-crd-gen.yaml" crds/
+  cp "$(module "github.com/openshift/api@v$OPENSHIFT_API_VERSION")"/security/v1/zz_generated.crd-manifests/*_securitycontextconstraints.crd.yaml crds/
+  chmod -R u+w .
+}
+
+# module NAME@VERSION: the folder of its sources.
+module() { go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)",/\1/p'; }
 
 [ $# -gt 0 ] || set -- packages containerd kubernetes
 for target; do
@@ -77,6 +94,8 @@ for target; do
     kubernetes) entry "$KUBERNETES" build_kubernetes ;;
     containerd) entry "$CONTAINERD" build_containerd ;;
     helm) entry "$HELM" build_helm ;;
+    kubeconform) entry "$KUBECONFORM" build_kubeconform ;;
+    definitions) entry "$DEFINITIONS" build_definitions ;;
     prometheus) entry "$PROMETHEUS" build_prometheus ;;
     *) die "unknown target $target" ;;
   esac

@@ -4,6 +4,7 @@ set -euo pipefail
 KUBERNETES_VERSION=1.36.3
 CONTAINERD_VERSION=2.4.2
 HELM_VERSION=4.3.1
+KUBECONFORM_VERSION=0.8.0
 PROMETHEUS_VERSION=3.13.5   # a minor of two digits: its module is v0.313.5
 GUEST_RELEASE=trixie
 
@@ -12,7 +13,17 @@ CACHE=${NODEWHY_CACHE:-$HOME/.cache/nodewhy}
 KUBERNETES=$CACHE/kubernetes-$KUBERNETES_VERSION
 CONTAINERD=$CACHE/containerd-$CONTAINERD_VERSION
 HELM=$CACHE/helm-$HELM_VERSION
+KUBECONFORM=$CACHE/kubeconform-$KUBECONFORM_VERSION
 PROMETHEUS=$CACHE/prometheus-$PROMETHEUS_VERSION
+
+# What the objects that are shipped must be: this Kubernetes, the oldest that the chart admits, and the operators.
+OLDEST_KUBERNETES_VERSION=1.25.16
+PROMETHEUS_OPERATOR_VERSION=0.85.0
+KYVERNO_VERSION=1.19.1
+VERTICAL_POD_AUTOSCALER_VERSION=1.8.1
+OPENSHIFT_API_VERSION=0.0.0-20251015095338-264e80a2b6e7
+DEFINITIONS=$CACHE/definitions-$(sha256sum <<<"$KUBERNETES_VERSION $OLDEST_KUBERNETES_VERSION $PROMETHEUS_OPERATOR_VERSION \
+  $KYVERNO_VERSION $VERTICAL_POD_AUTOSCALER_VERSION $OPENSHIFT_API_VERSION" | head -c 12)
 
 # Everything that a run makes is here and goes with it.
 WORK=${NODEWHY_E2E_DIR:-/var/tmp/nodewhy-e2e}
@@ -23,7 +34,7 @@ CGROUP=$(basename "$WORK")     # + -host1, -host2, -control for the control plan
 BRIDGE_NET=10.99.0
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-export PATH="$KUBERNETES:$CONTAINERD:$HELM:/usr/local/sbin:/usr/sbin:/sbin:$PATH"
+export PATH="$KUBERNETES:$CONTAINERD:$HELM:$KUBECONFORM:/usr/local/sbin:/usr/sbin:/sbin:$PATH"
 export KUBECONFIG="$WORK/admin.kubeconfig"
 
 say() { echo "$(date +%T) $*" >&2; }
