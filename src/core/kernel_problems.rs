@@ -8,6 +8,7 @@ use crate::{
         kernel_problem::{Line, Matter, NodeWitness, Trouble, Verdict, explain, is_used_by, pids_level},
     },
     findings::{Change, Evidence, EvidenceSource, Finding},
+    inventory::Belonging,
     model::{BootTime, Cause, ContainerId, Moment},
     parse::kernel_problem::{HardwareProblem, KernelProblem, ProblemClass, Reported},
     signal::{ContainerMounts, MountTable, SourceName},
@@ -31,6 +32,9 @@ const COMPLETE_FOR_SECONDS: u64 = 120;
 /// What holds without new reports, a filesystem that is still read-only, is confirmed before the store
 /// would take its silence for its end.
 const CONFIRM_EVERY_SECONDS: u64 = 3000;
+
+/// A pod that nobody has named is another kubelet's after this time: pods are named within a second.
+const FOREIGN_WAIT_SECONDS: u64 = 10;
 
 /// An error of the disk belongs to an end of a container that follows it within this time: reads are
 /// tried again for seconds, programs try again for some more ...
@@ -196,6 +200,10 @@ impl Core {
     }
 
     fn tell_problem(&mut self, index: usize, now: BootTime) {
+        if self.is_of_unknown_pod(index) {
+            self.wait_for_name(index, now);
+            return;
+        }
         let Some(told) = self.kernel_problems.durable.troubles.get_mut(index) else { return };
         if let (Matter::Pids(cgroup), None) = (&told.trouble.matter, told.trouble.pids) {
             told.trouble.pids = pids_level(cgroup, &self.inventory);
@@ -204,6 +212,23 @@ impl Core {
         (told.told, told.at, told.due) = (told.trouble.count(), Some(now), None);
         let told = told.clone();
         self.tell_verdict(&told, weight);
+    }
+
+    fn is_of_unknown_pod(&self, index: usize) -> bool {
+        let pod = self.kernel_problems.durable.troubles.get(index).and_then(|told| told.trouble.matter.pod());
+        pod.is_some_and(|pod| self.inventory.belonging(&pod) == Belonging::Unknown)
+    }
+
+    /// Waits until a pod is named; one that never is runs under another kubelet on this kernel.
+    fn wait_for_name(&mut self, index: usize, now: BootTime) {
+        let troubles = &mut self.kernel_problems.durable.troubles;
+        let Some(told) = troubles.get_mut(index) else { return };
+        let until = told.trouble.latest.boot.plus_seconds(FOREIGN_WAIT_SECONDS);
+        if now < until {
+            told.due = Some(until);
+        } else {
+            troubles.remove(index);
+        }
     }
 
     fn tell_verdict(&mut self, told: &Told, weight: u64) {

@@ -14,8 +14,10 @@ sets() {
 }
 before=$(sets)
 # Whatever registry the manifest names, this image is meant.
-sed -E 's#^( *(- )?image:) .*#\1 docker.io/library/nodewhy:e2e#; s#(imagePullPolicy:) .*#\1 Never#' "$2" |
-  "$HERE/k" apply --filename - >/dev/null
+mkdir -p "$WORK/agent"
+sed -E 's#^( *(- )?image:) .*#\1 docker.io/library/nodewhy:e2e#; s#(imagePullPolicy:) .*#\1 Never#' "$2" > "$WORK/agent/agent.yaml"
+cp "$HERE/agent-disks.yaml" "$WORK/agent/kustomization.yaml"
+"$HERE/k" kustomize "$WORK/agent" | "$HERE/k" apply --filename - >/dev/null
 for set in $(sets); do
   # The tag stays the same: pods of an earlier binary would stay, too.
   [[ " $before" != *" $set "* ]] || "$HERE/k" -n "${set%/*}" rollout restart "daemonset/${set#*/}" >/dev/null

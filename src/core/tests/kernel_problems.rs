@@ -256,6 +256,26 @@ fn a_pids_limit_is_the_level_that_is_full() {
 }
 
 #[test]
+fn another_kubelets_pod_at_its_pids_limit_is_none_of_ours() {
+    let line = format!("cgroup: fork rejected by pids controller in {}", path("a"));
+    let mut bench = Bench::watching(1.0);
+    let own = crate::model::PodUid::parse("99999999-2222-3333-4444-555555555555").expect("uid");
+    let named = PodUpdate::Directory { namespace: "shop".into(), name: "other".into(), uid: own, containers: vec![], followed: false };
+    bench.say(1.0, Body::Pods(named));
+    bench.record(10.0, 6, &line);
+    for second in [13.0, 19.0, 21.0, 40.0] {
+        bench.say(second, Body::Tick);
+    }
+    assert_eq!((bench.told.len(), bench.problems("pids_limit")), (0, 1));
+    bench.seq += 1;
+    bench.record(50.0, 6, &line);
+    bench.say(53.0, Body::Tick);
+    bench.running(54.0);
+    bench.say(61.0, Body::Tick);
+    assert_eq!(bench.only().cause, Cause::PidsLimit, "a pod that is named late");
+}
+
+#[test]
 fn a_finding_about_a_disk_outlives_the_pod_that_it_names() {
     let mut bench = Bench::watching(1.0);
     bench.running(2.0);
