@@ -33,6 +33,10 @@ const COMPLETE_FOR_SECONDS: u64 = 120;
 /// would take its silence for its end.
 const CONFIRM_EVERY_SECONDS: u64 = 3000;
 
+/// A table of mounts is at most this old, twice the time after which it is read again: a filesystem that turns read-only
+/// by itself is no event of the table.
+const TABLE_SECONDS: u64 = 60;
+
 /// A pod that nobody has named is another kubelet's after this time: pods are named within a second.
 const FOREIGN_WAIT_SECONDS: u64 = 10;
 
@@ -73,6 +77,8 @@ pub struct KernelProblems {
     counted_before: Option<BootTime>,
     /// Devices whose filesystem was read-only in the last table.
     read_only: BTreeSet<String>,
+    /// Devices that were mounted in the last table.
+    mounted: BTreeSet<String>,
 }
 
 impl KernelProblems {
@@ -172,7 +178,9 @@ impl Core {
                 told.wants_telling(at.boot);
             }
         }
-        for device in before.difference(&forced) {
+        let mounted = self.inventory.storage().mounted();
+        let mounted_before = std::mem::replace(&mut self.kernel_problems.mounted, mounted.clone());
+        for device in before.difference(&forced).chain(mounted_before.difference(&mounted)) {
             self.end_of_trouble(&Matter::ReadOnly(device.clone()), at.boot);
         }
     }
@@ -266,7 +274,8 @@ impl Core {
             let Some(at) = told.at.filter(|_| told.due.is_none()) else { continue };
             let holds = matches!(&told.trouble.matter, Matter::ReadOnly(device) if self.kernel_problems.read_only.contains(device));
             let silent = now.seconds_since(told.trouble.latest.boot);
-            if !holds && silent >= told.trouble.matter.quiet_seconds() {
+            let is_mended = silent >= TABLE_SECONDS && self.is_written_again(&told.trouble.matter);
+            if !holds && (is_mended || silent >= told.trouble.matter.quiet_seconds()) {
                 let matter = told.trouble.matter.clone();
                 self.end_of_trouble(&matter, now);
             } else if holds && now.seconds_since(at) >= CONFIRM_EVERY_SECONDS {
@@ -275,6 +284,11 @@ impl Core {
                 self.complete_trouble(&told.clone());
             }
         }
+    }
+
+    /// Whether a filesystem that the kernel turned read-only can be written to: the table was read since.
+    fn is_written_again(&self, matter: &Matter) -> bool {
+        matches!(matter, Matter::ReadOnly(device) if self.inventory.storage().is_writable(device))
     }
 
     fn confirm_trouble(&mut self, index: usize, now: BootTime) {

@@ -143,6 +143,22 @@ fn a_filesystem_that_turned_read_only_stays_told_until_it_can_be_written() {
 }
 
 #[test]
+fn a_filesystem_that_is_unmounted_or_mended_before_the_table_shows_it_is_read_only_no_more() {
+    let unmounted = MountTable { mounts: vec![mount((8, 0), "/")], ..table() };
+    for (second, next) in [(20.0, Some(unmounted)), (75.0, None)] {
+        let mut bench = Bench::watching(1.0);
+        bench.running(2.0);
+        bench.say(2.0, Body::Mounts(table()));
+        bench.record(10.0, 2, "EXT4-fs (sdb): Remounting filesystem read-only");
+        bench.say(11.5, Body::Tick);
+        assert_eq!(bench.finding(Cause::ReadOnlyFilesystem).state, FindingState::Open);
+        let next = next.map_or(Body::Tick, Body::Mounts);
+        bench.say(second, next);
+        assert_eq!(bench.finding(Cause::ReadOnlyFilesystem).state, FindingState::Resolved);
+    }
+}
+
+#[test]
 fn a_read_only_filesystem_is_found_without_the_kernels_word() {
     let mut bench = Bench::watching(1.0);
     let mut forced = table();

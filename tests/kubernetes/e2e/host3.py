@@ -5,7 +5,7 @@ Played when the scenarios are done, one after another; the machine works again a
 import json
 
 from e2e import cluster, fault
-from e2e.expect import AtLeast, Contains, Finding, Metric, OneOf
+from e2e.expect import AtLeast, Contains, Finding, Metric
 
 NODE, NAMESPACE = "host3", "e2e-host3"
 LOST = "nodewhy_source_records_lost_total"
@@ -61,7 +61,7 @@ def disk_fails():
 def kubelet_killed():
     """A kubelet that crashes and is started again is told; no container has ended by it."""
     ends = ends_of_containers()
-    on_host3("systemctl kill --signal=KILL kubelet")
+    on_host3("systemctl kill --kill-whom=main --signal=KILL kubelet")
     problems = fault.awaited(NODE, NAMESPACE, findings=[
         node_finding("kubelet_restarted", scope="host_service", blame="node", confidence="proven", count=AtLeast(1),
                      summary=Contains(r"The kubelet was killed \(9/KILL\) and was started again")),
@@ -96,7 +96,7 @@ def kubelet_without_descriptors():
 def runtime_killed():
     """A runtime that is killed and comes back leaves its containers running: nothing has ended."""
     ends = ends_of_containers()
-    on_host3("systemctl kill --signal=KILL containerd")
+    on_host3("systemctl kill --kill-whom=main --signal=KILL containerd")
     problems = fault.awaited(NODE, NAMESPACE, findings=[
         node_finding("runtime_restarted", scope="host_service", blame="node", confidence="proven", count=1,
                      summary=Contains(r"The container runtime was killed \(9/KILL\) and was started again")),
@@ -131,8 +131,8 @@ def nothing_lost():
 
 def memory_runs_out():
     """A pod without a limit takes the machine's memory: the kernel kills another one first, for that one asked for nothing."""
-    hog = {"resources": {"requests": {"memory": "1400Mi"}}}
-    fault.place(NAMESPACE, fault.pod(NODE, NAMESPACE, "bystander", "alloc", "60", "pause"))
+    hog = {"resources": {"requests": {"memory": "1350Mi"}}}
+    fault.place(NAMESPACE, fault.pod(NODE, NAMESPACE, "bystander", "alloc", "200", "pause"))
     problems = fault.running(NAMESPACE, "bystander/app@host3")
     fault.place(NAMESPACE, fault.pod(NODE, NAMESPACE, "hog", "comm", "hog", "sleep", "2000", "grow", "2500", "50", "20", "pause", container=hog))
     problems += fault.awaited(NODE, "nobody's", patience=240, findings=[

@@ -1,4 +1,6 @@
 """Scenarios of what a node does to its pods that disturb nobody else: they are played with those of cases.py."""
+import time
+
 from e2e import cluster
 from e2e.cases import LOOPS, PROBED, Scenario, dies, ends, finding, loop
 from e2e.expect import AtLeast, Contains, Finding, Metric, OneOf
@@ -21,6 +23,7 @@ def bad_disk(scenario):
     running = cluster.eventually(120, lambda: [] if cluster.containers(scenario.namespace)["reader/app@host1"]["running"] else ["not running"])
     if running:
         raise RuntimeError(running[0])
+    time.sleep(5)       # disks seldom fail in the first seconds of a container
     in_host1(f"truncate -s 20M {cluster.WORK}/e2e-disk.img")
 
 
@@ -32,13 +35,17 @@ SCENARIOS = [
     Scenario("own-storage", shows={
         "volume/app@host1": {"phase": "Failed"},
         "container/app@host2": {"phase": "Failed"},
+        "polite/app@host2": {"phase": "Succeeded", "now": "Completed 0"},
     }, findings=[
         Finding("host1", {"pod": "volume"}, cause="evicted_ephemeral_storage", scope="pod", blame="workload", count=1, confidence="proven"),
         Finding("host2", {"pod": "container"}, cause="evicted_ephemeral_storage", scope="container", blame="workload", count=1,
                 confidence="proven"),
+        # Only the kubelet's log tells.
+        Finding("host2", {"pod": "polite"}, cause="evicted_ephemeral_storage", scope="pod", blame="workload", count=1, confidence="likely"),
     ], metrics=[
         Metric("host1", EVICTIONS, {"signal": "ephemeral_storage"}, 1),
-        Metric("host2", EVICTIONS, {"signal": "ephemeral_storage"}, 1),
+        Metric("host2", EVICTIONS, {"signal": "ephemeral_storage"}, 2),
+        ends("host2", "own-storage", "polite", "evicted_ephemeral_storage", 1), ends("host2", "own-storage", "polite", "*", 1),
         ends("host1", "own-storage", "volume", "evicted_ephemeral_storage", 1), ends("host1", "own-storage", "volume", "*", 1),
     ]),
     Scenario("pids-limit", shows={
