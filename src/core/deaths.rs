@@ -295,7 +295,8 @@ impl Core {
             let news = self.oom_cases.container_changed(id, &self.inventory);
             self.tell(news);
         }
-        let exit = Exit::of(pod, container, state, Some(booted));
+        let told_by_log = || self.evictions.told_by_log(uid, ended.boot).map(Exit::of_end);
+        let exit = Exit::of_pod(pod).or_else(told_by_log).unwrap_or_else(|| Exit::of(pod, container, state, Some(booted)));
         if self.deaths.durable.waiting.len() >= MAX_WAITING {
             let (_, oldest) = self.deaths.durable.waiting.remove(0);
             self.tell_death(&oldest);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     findings::{Change, EvidenceSource, Finding, FindingState},
-    model::{Blame, BootId, Bytes, Cause, FilesystemRole, Scope},
+    model::{Blame, BootId, Bytes, Cause, Confidence, FilesystemRole, Scope},
     signal::{
         CgroupVersion, ContainerKind, ContainerRecord, DiskUse, EvictionLayer, EvictionSettings, FilesystemSample, KubeletOrigin,
         PodSnapshot, PodStorage, PodStorageSample, RoomSample, SourceReport, SourceState, TerminatedState,
@@ -245,6 +245,47 @@ fn old_evictions_are_history_and_recent_ones_are_explained_without_being_counted
     node.ticks(10_001, 10_020);
     assert_eq!(node.one(Cause::EvictedDisk).subjects[0].pod_uid, Some(uid(2)));
     assert_eq!(node.core.snapshot().counters.evictions.get(&Cause::EvictedDisk), None);
+}
+
+/// The kubelet forgets its reason where every container ends itself with status 0 (seen with 1.36).
+#[test]
+fn an_eviction_that_the_status_does_not_tell_is_told_by_the_kubelets_log() {
+    let polite = |second| {
+        let mut record = ended(pod(1, "polite"), second);
+        let Some(ContainerState::Terminated(state)) = &mut record.containers[0].state else { panic!("it has ended") };
+        (state.exit_code, state.reason) = (0, Some("Completed".into()));
+        PodRecord { phase: Some("Succeeded".into()), ..record }
+    };
+    for (short_of, cause, confidence) in
+        [(Some("inodes"), Cause::EvictedInodes, Confidence::Proven), (None, Cause::EvictedEphemeralStorage, Confidence::Likely)]
+    {
+        let mut node = Node::new();
+        node.say(15, Body::Pods(PodUpdate::Changed { pod: Box::new(pod(1, "polite")), deleted: false }));
+        if let Some(resource) = short_of {
+            node.kubelet(20, &format!("\"Eviction manager: must evict pod(s) to reclaim\" resourceName=\"{resource}\""));
+        }
+        node.kubelet(21, "\"Eviction manager: pod is evicted successfully\" pod=\"shop/polite\"");
+        node.say(22, Body::Pods(PodUpdate::Changed { pod: Box::new(polite(21)), deleted: false }));
+        node.ticks(23, 45);
+        let finding = node.one(cause);
+        assert_eq!((finding.confidence, finding.count), (confidence, 1));
+        assert_eq!(node.core.snapshot().findings.len(), 1, "its container has not completed");
+        assert!(finding.not_found[0].contains("the reason in the pod's status"), "{:?}", finding.not_found);
+        assert_eq!(finding.evidence[0].source, EvidenceSource::KubeletLog);
+        let counters = node.core.snapshot().counters;
+        assert_eq!(counters.evictions[&cause], 1);
+        let ends: u64 = counters.terminations.values().filter_map(|by_cause| by_cause.get(&cause)).sum();
+        assert_eq!(ends, 1);
+    }
+}
+
+#[test]
+fn a_status_that_tells_more_takes_the_place_of_the_kubelets_log() {
+    let mut node = Node::new();
+    node.kubelet(21, "\"Eviction manager: pod is evicted successfully\" pod=\"shop/victim\"");
+    node.evict(24, ended(pod(1, "victim"), 21), DISK);
+    node.ticks(25, 45);
+    assert_eq!((node.one(Cause::EvictedDisk).count, node.core.snapshot().findings.len()), (1, 1));
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::{
         oom::place_name,
     },
     findings::{Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Subject, Topic},
-    inventory::Pod,
-    model::{Attribution, Blame, BootTime, Bytes, Cause, Confidence, EvictionSignal, Moment, PodUid},
+    inventory::{Belonging, Pod},
+    model::{Attribution, Blame, BootTime, Bytes, Cause, EvictionSignal, Moment, PodUid},
     parse::kubelet::{EvictionStep, Observation, Situation},
     signal::{ContainerState, PodRecord},
 };
@@ -22,6 +22,12 @@ use std::collections::VecDeque;
 
 /// A pod's end is told when its witnesses had this long: the kubelet's lines and a measurement.
 const WITNESS_SECONDS: u64 = 4;
+
+/// What only the kubelet's log tells waits for the status so long: the kubelet sends it within ten seconds.
+const STATUS_SECONDS: u64 = 12;
+
+/// The kubelet decides, gives the pod a second or its grace period, and says that it is evicted.
+const DECISION_SECONDS: u64 = 30;
 
 /// Ends waiting at a time: one pod is evicted each ten seconds, refusals come in floods.
 const MAX_WAITING: usize = 256;
@@ -61,7 +67,8 @@ pub struct Evictions {
 struct Waiting {
     due: BootTime,
     pod: PodUid,
-    message: String,
+    /// The message of its status; `None` while only the kubelet's log tells.
+    message: Option<String>,
     end: PodEnd,
     at: Moment,
     /// It happened before the agent looked: explained, not counted.
@@ -92,7 +99,7 @@ struct Culprit {
 impl Evictions {
     fn knows(&self, uid: &PodUid, end: &PodEnd) -> bool {
         let key = key(uid, end);
-        self.durable.told.contains(&key) || self.waiting.iter().any(|waiting| waiting.pod == *uid)
+        self.durable.told.contains(&key) || self.waiting.iter().any(|waiting| waiting.pod == *uid && waiting.message.is_some())
     }
 
     fn remember(&mut self, uid: &PodUid, end: &PodEnd) {
@@ -100,6 +107,24 @@ impl Evictions {
             self.durable.told.pop_front();
         }
         self.durable.told.push_back(key(uid, end));
+    }
+
+    fn wait(&mut self, waiting: Waiting) {
+        self.waiting.retain(|other| other.pod != waiting.pod);
+        self.waiting.push(waiting);
+    }
+
+    /// What the eviction manager's lines tell of a pod: that it was evicted, and for what it was short of just before.
+    pub(super) fn told_by_log(&self, uid: &PodUid, at: BootTime) -> Option<PodEnd> {
+        let near = |line: &&Line, seconds| line.at.boot.0.abs_diff(at.0) <= seconds * 1_000_000;
+        let evicted = |line: &&Line| line.step == EvictionStep::Evicted && line.pod.as_ref() == Some(uid) && near(line, LINES_SECONDS);
+        let evicted = self.lines.iter().rev().find(evicted)?;
+        let short = |line: &&Line| {
+            let decides = matches!(line.step, EvictionStep::Attempt | EvictionStep::MustEvict) && line.at <= evicted.at;
+            decides && evicted.at.boot.seconds_since(line.at.boot) <= DECISION_SECONDS
+        };
+        let short = self.lines.iter().rev().find(short);
+        Some(PodEnd::by_log(short.and_then(|line| line.resource.as_deref())))
     }
 
     fn note(&mut self, line: Line) {
@@ -122,7 +147,10 @@ impl Core {
                 if matches!(step, EvictionStep::Attempt | EvictionStep::MustEvict) {
                     self.effects.push(Effect::MeasureStorage);
                 }
-                self.evictions.note(Line { at, step: *step, resource: resource.clone(), pod, said });
+                self.evictions.note(Line { at, step: *step, resource: resource.clone(), pod: pod.clone(), said });
+                if let Some(pod) = pod.filter(|_| *step == EvictionStep::Evicted) {
+                    self.evicted_by_word(&pod, at);
+                }
             }
             Situation::ImageGcFailed { repeatedly: true } => self.image_gc_failed(said, at),
             Situation::NoSpace => self.note_no_space(at, EvidenceSource::KubeletLog, said),
@@ -150,8 +178,20 @@ impl Core {
             self.tell_eviction(&oldest);
         }
         let due = at.boot.plus_seconds(WITNESS_SECONDS);
-        let message = pod.message.clone().unwrap_or_default();
-        self.evictions.waiting.push(Waiting { due, pod: uid.clone(), message, end, at: ended, earlier });
+        let message = Some(pod.message.clone().unwrap_or_default());
+        self.evictions.wait(Waiting { due, pod: uid.clone(), message, end, at: ended, earlier });
+    }
+
+    /// Takes the kubelet's word that it evicted a pod, whose status may never say so.
+    fn evicted_by_word(&mut self, uid: &PodUid, at: Moment) {
+        let Some(end) = self.evictions.told_by_log(uid, at.boot) else { return };
+        if self.evictions.knows(uid, &end) || self.inventory.belonging(uid) == Belonging::Unknown {
+            return;
+        }
+        self.deaths.explain_by_pod(uid, &Exit::of_end(end.clone()));
+        let earlier = self.deaths.durable.watching_since.is_none();
+        let due = at.boot.plus_seconds(STATUS_SECONDS);
+        self.evictions.wait(Waiting { due, pod: uid.clone(), message: None, end, at, earlier });
     }
 
     /// Tells the ends whose witnesses had their time.
@@ -183,7 +223,7 @@ impl Core {
         let finding = Finding {
             id: FindingId::derive(&self.boot(), &id.0, end.cause),
             cause: end.cause,
-            confidence: Confidence::Proven,
+            confidence: end.confidence,
             scope: end.scope,
             blame,
             state: FindingState::Open,
@@ -193,7 +233,7 @@ impl Core {
             summary: summary(&subject, waiting, culprit.as_ref()),
             subjects: self.subjects_of(&topic, subject),
             evidence,
-            not_found: not_found(end, culprit.as_ref()),
+            not_found: not_found(waiting, culprit.as_ref()),
             blind: self.health.blind(),
             actions: actions(end.cause, culprit.as_ref(), pod),
             related: self.related_of(end.cause),
@@ -305,12 +345,11 @@ impl Core {
     }
 
     fn evidence_of(&self, waiting: &Waiting, margin: Option<&Margin>, culprit: Option<&Culprit>) -> Vec<Evidence> {
-        let mut evidence = vec![told(
-            EvidenceSource::PodStatus,
-            waiting.at,
-            format!("Kubernetes says: {}", if waiting.message.is_empty() { "Evicted" } else { waiting.message.trim_end() }),
-            "pod uid",
-        )];
+        let said = waiting.message.iter().map(|message| {
+            let message = if message.is_empty() { "Evicted" } else { message.trim_end() };
+            told(EvidenceSource::PodStatus, waiting.at, format!("Kubernetes says: {message}"), "pod uid")
+        });
+        let mut evidence: Vec<_> = said.collect();
         let near = |line: &&Line| line.at.boot.0.abs_diff(waiting.at.boot.0) <= LINES_SECONDS * 1_000_000;
         let about = |line: &&Line| line.pod.as_ref().is_none_or(|pod| *pod == waiting.pod) && speaks_of(line, waiting.end.cause);
         if is_eviction(waiting.end.cause) {
@@ -400,13 +439,18 @@ fn lower_first(text: &str) -> String {
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
-fn not_found(end: &PodEnd, culprit: Option<&Culprit>) -> Vec<String> {
-    let by_node = is_eviction(end.cause) && end.cause != Cause::EvictedEphemeralStorage;
-    match culprit {
-        None if by_node => vec!["a pod that took it: what the host's own files and services take is not looked at".into()],
-        Some(culprit) if !culprit.sure => vec!["an earlier measurement to compare with: the pod is named by its size alone".into()],
-        _ => Vec::new(),
-    }
+fn not_found(waiting: &Waiting, culprit: Option<&Culprit>) -> Vec<String> {
+    let cause = waiting.end.cause;
+    let by_node = is_eviction(cause) && cause != Cause::EvictedEphemeralStorage;
+    let of_culprit = match culprit {
+        None if by_node => Some("a pod that took it: what the host's own files and services take is not looked at"),
+        Some(culprit) if !culprit.sure => Some("an earlier measurement to compare with: the pod is named by its size alone"),
+        _ => None,
+    };
+    let of_status = waiting.message.is_none().then_some(
+        "the reason in the pod's status: the kubelet leaves it out where every container ends itself with status 0 when it is told to",
+    );
+    of_status.into_iter().chain(of_culprit).map(String::from).collect()
 }
 
 fn actions(cause: Cause, culprit: Option<&Culprit>, victim: &PodUid) -> Vec<String> {

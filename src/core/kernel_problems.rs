@@ -8,6 +8,7 @@ use crate::{
         kernel_problem::{Line, Matter, NodeWitness, Trouble, Verdict, explain, is_used_by, pids_level},
     },
     findings::{Change, Evidence, EvidenceSource, Finding},
+    inventory::Belonging,
     model::{BootTime, Cause, ContainerId, Moment},
     parse::kernel_problem::{HardwareProblem, KernelProblem, ProblemClass, Reported},
     signal::{ContainerMounts, MountTable, SourceName},
@@ -31,6 +32,13 @@ const COMPLETE_FOR_SECONDS: u64 = 120;
 /// What holds without new reports, a filesystem that is still read-only, is confirmed before the store
 /// would take its silence for its end.
 const CONFIRM_EVERY_SECONDS: u64 = 3000;
+
+/// A table of mounts is at most this old, twice the time after which it is read again: a filesystem that turns read-only
+/// by itself is no event of the table.
+const TABLE_SECONDS: u64 = 60;
+
+/// A pod that nobody has named is another kubelet's after this time: pods are named within a second.
+const FOREIGN_WAIT_SECONDS: u64 = 10;
 
 /// An error of the disk belongs to an end of a container that follows it within this time: reads are
 /// tried again for seconds, programs try again for some more ...
@@ -69,6 +77,8 @@ pub struct KernelProblems {
     counted_before: Option<BootTime>,
     /// Devices whose filesystem was read-only in the last table.
     read_only: BTreeSet<String>,
+    /// Devices that were mounted in the last table.
+    mounted: BTreeSet<String>,
 }
 
 impl KernelProblems {
@@ -168,7 +178,9 @@ impl Core {
                 told.wants_telling(at.boot);
             }
         }
-        for device in before.difference(&forced) {
+        let mounted = self.inventory.storage().mounted();
+        let mounted_before = std::mem::replace(&mut self.kernel_problems.mounted, mounted.clone());
+        for device in before.difference(&forced).chain(mounted_before.difference(&mounted)) {
             self.end_of_trouble(&Matter::ReadOnly(device.clone()), at.boot);
         }
     }
@@ -196,6 +208,10 @@ impl Core {
     }
 
     fn tell_problem(&mut self, index: usize, now: BootTime) {
+        if self.is_of_unknown_pod(index) {
+            self.wait_for_name(index, now);
+            return;
+        }
         let Some(told) = self.kernel_problems.durable.troubles.get_mut(index) else { return };
         if let (Matter::Pids(cgroup), None) = (&told.trouble.matter, told.trouble.pids) {
             told.trouble.pids = pids_level(cgroup, &self.inventory);
@@ -204,6 +220,23 @@ impl Core {
         (told.told, told.at, told.due) = (told.trouble.count(), Some(now), None);
         let told = told.clone();
         self.tell_verdict(&told, weight);
+    }
+
+    fn is_of_unknown_pod(&self, index: usize) -> bool {
+        let pod = self.kernel_problems.durable.troubles.get(index).and_then(|told| told.trouble.matter.pod());
+        pod.is_some_and(|pod| self.inventory.belonging(&pod) == Belonging::Unknown)
+    }
+
+    /// Waits until a pod is named; one that never is runs under another kubelet on this kernel.
+    fn wait_for_name(&mut self, index: usize, now: BootTime) {
+        let troubles = &mut self.kernel_problems.durable.troubles;
+        let Some(told) = troubles.get_mut(index) else { return };
+        let until = told.trouble.latest.boot.plus_seconds(FOREIGN_WAIT_SECONDS);
+        if now < until {
+            told.due = Some(until);
+        } else {
+            troubles.remove(index);
+        }
     }
 
     fn tell_verdict(&mut self, told: &Told, weight: u64) {
@@ -241,7 +274,8 @@ impl Core {
             let Some(at) = told.at.filter(|_| told.due.is_none()) else { continue };
             let holds = matches!(&told.trouble.matter, Matter::ReadOnly(device) if self.kernel_problems.read_only.contains(device));
             let silent = now.seconds_since(told.trouble.latest.boot);
-            if !holds && silent >= told.trouble.matter.quiet_seconds() {
+            let is_mended = silent >= TABLE_SECONDS && self.is_written_again(&told.trouble.matter);
+            if !holds && (is_mended || silent >= told.trouble.matter.quiet_seconds()) {
                 let matter = told.trouble.matter.clone();
                 self.end_of_trouble(&matter, now);
             } else if holds && now.seconds_since(at) >= CONFIRM_EVERY_SECONDS {
@@ -250,6 +284,11 @@ impl Core {
                 self.complete_trouble(&told.clone());
             }
         }
+    }
+
+    /// Whether a filesystem that the kernel turned read-only can be written to: the table was read since.
+    fn is_written_again(&self, matter: &Matter) -> bool {
+        matches!(matter, Matter::ReadOnly(device) if self.inventory.storage().is_writable(device))
     }
 
     fn confirm_trouble(&mut self, index: usize, now: BootTime) {

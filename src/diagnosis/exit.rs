@@ -48,6 +48,12 @@ impl Exit {
         pod_level(pod)
     }
 
+    /// What the whole pod's end makes of its containers' ends.
+    pub fn of_end(end: PodEnd) -> Self {
+        let PodEnd { cause, confidence, scope, blame, what, .. } = end;
+        Self { scope, crash: false, ..Self::crash(cause, confidence, blame, format!("ended with its pod, which {what}")) }
+    }
+
     fn crash(cause: Cause, confidence: Confidence, blame: Blame, what: impl Into<String>) -> Self {
         Self { cause, confidence, scope: Scope::Container, blame, what: what.into(), crash: true }
     }
@@ -61,12 +67,7 @@ impl Exit {
 /// the kubelet's own kill then ends its containers is no crash of theirs.
 fn pod_level(pod: &PodRecord) -> Option<Exit> {
     if let Some(end) = PodEnd::of(pod) {
-        let PodEnd { cause, scope, blame, what, .. } = end;
-        return Some(Exit {
-            scope,
-            crash: false,
-            ..Exit::crash(cause, Confidence::Proven, blame, format!("ended with its pod, which {what}"))
-        });
+        return Some(Exit::of_end(end));
     }
     matches!(pod.reason.as_deref()?, "Terminated" | "NodeShutdown")
         .then(|| Exit::ordinary(Cause::Stopped, "was stopped because the node shuts down"))

@@ -29,6 +29,9 @@ const FOLDERS_OF_THE_NODE: [(&str, Role); 8] = [
     ("/var/lib/etcd", Role::Etcd),
 ];
 
+/// Filesystems that turn read-only after errors, and whose options then say so; XFS shuts down instead.
+const TURN_READ_ONLY: [&str; 9] = ["ext2", "ext3", "ext4", "btrfs", "f2fs", "vfat", "exfat", "jfs", "nilfs2"];
+
 /// Device names that stand for storage elsewhere: Ceph, network block devices, DRBD.
 const REMOTE: [&str; 3] = ["rbd", "nbd", "drbd"];
 
@@ -131,13 +134,23 @@ impl Storage {
     /// The devices whose filesystem is read-only although nobody asked for it: every mount of it on the
     /// host is meant to be written to. Filesystems that can only be read are not among them.
     pub fn forced_read_only(&self) -> BTreeSet<String> {
-        const WRITABLE: [&str; 9] = ["ext2", "ext3", "ext4", "btrfs", "f2fs", "vfat", "exfat", "jfs", "nilfs2"];
         let mut by_device: BTreeMap<DeviceNumber, Vec<&Mount>> = BTreeMap::new();
-        for mount in self.mounts().iter().filter(|mount| WRITABLE.contains(&mount.filesystem.as_str())) {
+        for mount in self.mounts().iter().filter(|mount| TURN_READ_ONLY.contains(&mount.filesystem.as_str())) {
             by_device.entry(mount.device).or_default().push(mount);
         }
         let forced = by_device.values().filter(|mounts| mounts.iter().all(|mount| mount.filesystem_read_only && !mount.read_only));
         forced.filter_map(|mounts| mounts.first()).map(|mount| self.device_of(mount)).collect()
+    }
+
+    /// The devices that the host has mounted.
+    pub fn mounted(&self) -> BTreeSet<String> {
+        self.mounts().iter().map(|mount| self.device_of(mount)).collect()
+    }
+
+    /// Whether the host can write to the filesystem on a device, of a kind that says in the table when it cannot.
+    pub fn is_writable(&self, device: &str) -> bool {
+        let says = |mount: &&Mount| TURN_READ_ONLY.contains(&mount.filesystem.as_str()) && !mount.filesystem_read_only;
+        self.mounts().iter().filter(says).any(|mount| self.device_of(mount) == device)
     }
 
     /// Keeps the mounts of these containers only.

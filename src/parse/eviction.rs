@@ -77,6 +77,18 @@ pub enum EvictedFor {
     Unknown,
 }
 
+impl EvictedFor {
+    /// Of the kubelet's word for what the node is short of.
+    pub fn of_resource(resource: &str) -> Self {
+        match resource {
+            "memory" => Self::Memory,
+            "inodes" => Self::Inodes,
+            "pids" => Self::Pids,
+            _ => Self::Disk,
+        }
+    }
+}
+
 /// `Container app was using 45Ki, request is 0, has larger consumption of ephemeral-storage. `
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerUse {
@@ -92,12 +104,7 @@ impl EvictedMessage {
     /// Reads `status.message` of a pod whose reason is `Evicted`.
     pub fn parse(message: &str) -> Self {
         let reason = if let Some(resource) = between(message, "low on resource: ", ".") {
-            match resource {
-                "memory" => EvictedFor::Memory,
-                "inodes" => EvictedFor::Inodes,
-                "pids" => EvictedFor::Pids,
-                _ => EvictedFor::Disk,
-            }
+            EvictedFor::of_resource(resource)
         } else if message.contains("Usage of EmptyDir volume") {
             EvictedFor::EmptyDirLimit
         } else if message.contains("ephemeral local storage usage exceeds") {

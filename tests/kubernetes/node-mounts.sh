@@ -19,8 +19,19 @@ for path in etc/cni/net.d etc/containerd etc/kubernetes var/lib/kubelet var/lib/
   mkdir -p "$node/$path" "/$path"
   mount --bind "$node/$path" "/$path"
 done
+mkdir -p /var/log/pods /var/log/containers
+# What the kubelet watches for evictions is a small filesystem of its own on host2: one that tests can fill.
+if [ "$name" = host2 ]; then
+  truncate -s 400M "$node/nodefs.img"
+  mkfs.ext4 -q -m 0 -N 16384 "$node/nodefs.img"
+  mkdir "$node/nodefs"
+  mount -o loop "$node/nodefs.img" "$node/nodefs"
+  mkdir "$node"/nodefs/{kubelet,pods}
+  mount --bind "$node/nodefs/kubelet" /var/lib/kubelet
+  mount --bind "$node/nodefs/pods" /var/log/pods
+fi
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/netns /run/containerd /run/nodewhy /run/lock /var/log/pods /var/log/containers /etc/kubernetes/manifests
+mkdir -p /run/netns /run/containerd /run/nodewhy /run/lock /etc/kubernetes/manifests
 hostname "$name"
 echo "$name" > /etc/hostname
 touch "$node/mounted"

@@ -21,6 +21,13 @@ for image in "$WORK"/images/*.tar; do quiet in_node "$name" ctr -n k8s.io images
 
 mkdir -p $(cgroups "$CGROUP-$name")
 # Evictions and image clean-up depend on how full this machine's disk is: only tests that want them shall see them.
+# They fill host2's, which is a filesystem of its own (node-mounts.sh).
+nodefs='nodefs.available: 20Mi, nodefs.inodesFree: "0%"' more="" verbosity=2
+if [ "$name" = host2 ]; then
+  nodefs='nodefs.available: "20%", nodefs.inodesFree: "20%"' verbosity=0
+  more='evictionPressureTransitionPeriod: 10s
+podPidsLimit: 100'
+fi
 # The kubelet owns the rest of the machine's resources twice over; that is fine for pods this small.
 cat > "$etc/kubernetes/kubelet.yaml" <<C
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -36,7 +43,8 @@ address: $BRIDGE_NET.$i
 resolvConf: ""
 clusterDNS: [10.0.0.10]
 imageGCHighThresholdPercent: 100
-evictionHard: {memory.available: 50Mi, nodefs.available: 20Mi, nodefs.inodesFree: "0%", imagefs.available: 20Mi}
+evictionHard: {memory.available: 50Mi, $nodefs, imagefs.available: 20Mi}
+$more
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 ${KUBELET_EXTRA:-}
 C
@@ -47,7 +55,7 @@ eventually 60 "$HERE/k" get --raw /readyz
 start "kubelet-$name" "$name" "$WORK/nodes/$name/var/log/kubelet.log" \
   nsenter --target "$(cat "$WORK/pid/$name")" --net --mount --uts \
   kubelet --config=/etc/kubernetes/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.kubeconfig \
-  --hostname-override="$name" --node-ip="$BRIDGE_NET.$i" --v="${KUBELET_V:-2}"
+  --hostname-override="$name" --node-ip="$BRIDGE_NET.$i" --v="${KUBELET_V:-$verbosity}"
 # Makes 10.0.0.1 answer from pods. It may not change the machine's conntrack settings, which are not per namespace.
 start "kube-proxy-$name" "$name" "$WORK/log/kube-proxy-$name" \
   nsenter --target "$(cat "$WORK/pid/$name")" --net --mount --uts \

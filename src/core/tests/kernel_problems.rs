@@ -143,6 +143,22 @@ fn a_filesystem_that_turned_read_only_stays_told_until_it_can_be_written() {
 }
 
 #[test]
+fn a_filesystem_that_is_unmounted_or_mended_before_the_table_shows_it_is_read_only_no_more() {
+    let unmounted = MountTable { mounts: vec![mount((8, 0), "/")], ..table() };
+    for (second, next) in [(20.0, Some(unmounted)), (75.0, None)] {
+        let mut bench = Bench::watching(1.0);
+        bench.running(2.0);
+        bench.say(2.0, Body::Mounts(table()));
+        bench.record(10.0, 2, "EXT4-fs (sdb): Remounting filesystem read-only");
+        bench.say(11.5, Body::Tick);
+        assert_eq!(bench.finding(Cause::ReadOnlyFilesystem).state, FindingState::Open);
+        let next = next.map_or(Body::Tick, Body::Mounts);
+        bench.say(second, next);
+        assert_eq!(bench.finding(Cause::ReadOnlyFilesystem).state, FindingState::Resolved);
+    }
+}
+
+#[test]
 fn a_read_only_filesystem_is_found_without_the_kernels_word() {
     let mut bench = Bench::watching(1.0);
     let mut forced = table();
@@ -253,6 +269,26 @@ fn a_pids_limit_is_the_level_that_is_full() {
         assert_eq!((finding.cause, finding.scope, finding.blame), (Cause::PidsLimit, scope, blame), "{}", finding.summary);
         assert_eq!(finding.subjects[0].pod.as_deref(), Some("web-1"));
     }
+}
+
+#[test]
+fn another_kubelets_pod_at_its_pids_limit_is_none_of_ours() {
+    let line = format!("cgroup: fork rejected by pids controller in {}", path("a"));
+    let mut bench = Bench::watching(1.0);
+    let own = crate::model::PodUid::parse("99999999-2222-3333-4444-555555555555").expect("uid");
+    let named = PodUpdate::Directory { namespace: "shop".into(), name: "other".into(), uid: own, containers: vec![], followed: false };
+    bench.say(1.0, Body::Pods(named));
+    bench.record(10.0, 6, &line);
+    for second in [13.0, 19.0, 21.0, 40.0] {
+        bench.say(second, Body::Tick);
+    }
+    assert_eq!((bench.told.len(), bench.problems("pids_limit")), (0, 1));
+    bench.seq += 1;
+    bench.record(50.0, 6, &line);
+    bench.say(53.0, Body::Tick);
+    bench.running(54.0);
+    bench.say(61.0, Body::Tick);
+    assert_eq!(bench.only().cause, Cause::PidsLimit, "a pod that is named late");
 }
 
 #[test]

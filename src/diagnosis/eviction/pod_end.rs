@@ -4,7 +4,7 @@
 //! no findings of their own.
 
 use crate::{
-    model::{Blame, Cause, Scope},
+    model::{Blame, Cause, Confidence, Scope},
     parse::eviction::{EvictedFor, EvictedMessage},
     signal::PodRecord,
 };
@@ -14,6 +14,8 @@ use crate::{
 pub struct PodEnd {
     /// Why.
     pub cause: Cause,
+    /// How sure.
+    pub confidence: Confidence,
     /// What gave way.
     pub scope: Scope,
     /// Whose fault, as far as the status alone tells.
@@ -52,6 +54,7 @@ impl PodEnd {
             "Evicted" => Some(Self::evicted(said)),
             "Preempting" => Some(Self {
                 cause: Cause::Preempted,
+                confidence: Confidence::Proven,
                 scope: Scope::Node,
                 blame: Blame::Neighbour,
                 what: "was ended to make room for a pod of higher priority".into(),
@@ -78,14 +81,31 @@ impl PodEnd {
             EvictedFor::Pids => node(Cause::EvictedPids, "process ids"),
             EvictedFor::Disk | EvictedFor::Condition | EvictedFor::Unknown => node(Cause::EvictedDisk, "disk space"),
         };
-        Self { cause, scope, blame, what, said }
+        Self { cause, confidence: Confidence::Proven, scope, blame, what, said }
+    }
+
+    /// What the eviction manager's lines alone tell: what the node was short of, by the kubelet's word for the resource;
+    /// where it was short of nothing, the pod reached a limit of its own, and which one is not said.
+    pub fn by_log(resource: Option<&str>) -> Self {
+        if let Some(resource) = resource {
+            let said = EvictedMessage { reason: EvictedFor::of_resource(resource), ..EvictedMessage::default() };
+            return Self::evicted(said);
+        }
+        Self {
+            cause: Cause::EvictedEphemeralStorage,
+            confidence: Confidence::Likely,
+            scope: Scope::Pod,
+            blame: Blame::Workload,
+            what: "was evicted while the node was short of nothing: it wrote more than its limits of local storage allow".into(),
+            said: EvictedMessage::default(),
+        }
     }
 
     fn refused(blame: Blame, reason: &str, message: &str, said: EvictedMessage) -> Self {
         let because = message.strip_prefix("Pod was rejected: ").or_else(|| message.strip_prefix("Pod ")).unwrap_or(message).trim();
         let because = if because.is_empty() { "the kubelet gives no reason" } else { because };
         let what = format!("was refused by the kubelet ({reason}): {}", because.trim_end_matches('.'));
-        Self { cause: Cause::AdmissionRejected, scope: Scope::Node, blame, what, said }
+        Self { cause: Cause::AdmissionRejected, confidence: Confidence::Proven, scope: Scope::Node, blame, what, said }
     }
 }
 

@@ -19,7 +19,7 @@ pub use witness::{NodeWitness, weigh as weigh_witness};
 use crate::{
     findings::{Evidence, Subject, Topic},
     inventory::{Inventory, Storage},
-    model::{Attribution, Blame, Cause, Confidence, Scope},
+    model::{Attribution, Blame, Cause, CgroupPlace, Confidence, PodUid, Scope},
     parse::kernel_problem::{HardwareKind, KernelProblem, ProblemClass},
 };
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,14 @@ impl Matter {
             Self::Pids(cgroup) => cgroup.clone(),
         };
         Topic(format!("{}|{about}", self.cause()))
+    }
+
+    /// The pod that it is about, where it is about one alone.
+    pub fn pod(&self) -> Option<PodUid> {
+        match self {
+            Self::Pids(cgroup) => CgroupPlace::of(cgroup).pod().cloned(),
+            _ => None,
+        }
     }
 
     /// Without news for so long, it is over. Full tables and stalled queues are reported every few seconds

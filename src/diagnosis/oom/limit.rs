@@ -239,6 +239,11 @@ fn largest_suspect(event: &OomEvent, victim: &Victim, inventory: &Inventory, who
     let process = largest_process(event, inventory);
     match (largest, process) {
         (Some(pod), Some(process)) if process.held > pod.held && process.pod.is_none() => Some(process),
+        // The dump is of that very moment; a pod that grows fast has more than its latest sample says.
+        (Some(pod), Some(process)) if process.held > pod.held && process.pod == victim.pod => None,
+        (Some(pod), Some(process)) if process.held > pod.held && process.pod != pod.pod => {
+            Some(process).filter(|process| is_suspect(process, whole))
+        }
         (Some(pod), _) if pod.pod == victim.pod => None,
         (Some(pod), _) if is_suspect(&pod, whole) => Some(pod),
         (None, Some(process)) if process.pod != victim.pod || process.pod.is_none() => {

@@ -1,0 +1,180 @@
+"""What can happen to a whole machine, on the one that is a virtual machine: its disk, services, journal, memory, and a reboot.
+
+Played when the scenarios are done, one after another; the machine works again after each.
+"""
+import json
+
+from e2e import cluster, fault
+from e2e.expect import AtLeast, Contains, Finding, Metric
+
+NODE, NAMESPACE = "host3", "e2e-host3"
+LOST = "nodewhy_source_records_lost_total"
+TERMINATIONS, OOM_KILLS = "nodewhy_container_terminations_total", "nodewhy_workload_oom_kills_total"
+BOOT = 300          # seconds until a rebooted machine runs pods again
+
+
+def played(nodes):
+    return FAULTS if NODE in nodes else []
+
+
+def on_host3(script):
+    return cluster.on_node(NODE, "sh", "-ec", script)
+
+
+def node_finding(cause, **fields):
+    return Finding(NODE, cause=cause, **fields)
+
+
+def ends_of_containers():
+    """Every end of a container that the agent of host3 counts."""
+    return sum(value for name, _, value in cluster.metrics(NODE) if name == TERMINATIONS)
+
+
+def disk_fails():
+    """A filesystem's disk answers with errors from one moment to the next: ext4 gives up and turns read-only."""
+    on_host3("""
+        modprobe -a loop dm-mod
+        truncate -s 64M /var/tmp/e2e-disk.img
+        mkfs.ext4 -q /var/tmp/e2e-disk.img
+        loop=$(losetup --find --show /var/tmp/e2e-disk.img)
+        dmsetup create e2e-disk --table "0 131072 linear $loop 0"
+        mkdir -p /var/lib/e2e-disk
+        mount -o errors=remount-ro /dev/mapper/e2e-disk /var/lib/e2e-disk""")
+    volume = {"volumeMounts": [{"name": "data", "mountPath": "/data"}], "command": ["sh", "-c"]}
+    writes = "trap 'exit 0' TERM; n=0; while :; do n=$((n + 1)); echo $n > /data/$n; sync; sleep 1; done"
+    fault.place(NAMESPACE, fault.pod(NODE, NAMESPACE, "writer", container=volume | {"args": [writes]},
+                                     volumes=[{"name": "data", "hostPath": {"path": "/var/lib/e2e-disk"}}]))
+    problems = fault.running(NAMESPACE, "writer/app@host3")
+    on_host3("dmsetup suspend --noflush e2e-disk; dmsetup load e2e-disk --table '0 131072 error'; dmsetup resume e2e-disk")
+    problems += fault.awaited(NODE, NAMESPACE, findings=[
+        Finding(NODE, {"pod": "writer"}, cause="storage_error", scope="node", blame="node", confidence="proven", count=AtLeast(1),
+                summary=Contains(r"Disk dm-0 \(.*e2e-disk")),
+        Finding(NODE, {"pod": "writer"}, cause="read_only_filesystem", scope="node", blame="node", confidence="proven", state="open",
+                summary=Contains("turned read-only after errors")),
+    ], metrics=[Metric(NODE, "nodewhy_kernel_storage_errors_total", {"device": "dm-0"}, AtLeast(1))])
+    cluster.kubectl("delete", "pod", "writer", "--namespace", NAMESPACE, "--timeout=60s")
+    on_host3("umount /var/lib/e2e-disk; dmsetup remove e2e-disk; losetup -D; rm /var/tmp/e2e-disk.img")
+    # A filesystem that is gone is read-only no more.
+    return problems + fault.awaited(NODE, "nobody's", findings=[node_finding("read_only_filesystem", state="resolved")])
+
+
+def kubelet_killed():
+    """A kubelet that crashes and is started again is told; no container has ended by it."""
+    ends = ends_of_containers()
+    on_host3("systemctl kill --kill-whom=main --signal=KILL kubelet")
+    problems = fault.awaited(NODE, NAMESPACE, findings=[
+        node_finding("kubelet_restarted", scope="host_service", blame="node", confidence="proven", count=AtLeast(1),
+                     summary=Contains(r"The kubelet was killed \(9/KILL\) and was started again")),
+    ])
+    return problems + cluster.eventually(120, lambda: not_ready()) + invented(ends)
+
+
+def kubelet_stopped():
+    """A kubelet that somebody stops is gone until it is started, and then no trouble any more."""
+    on_host3("systemctl stop kubelet")
+    down = dict(scope="host_service", blame="node", confidence="proven", count=1, summary=Contains("The kubelet was stopped"))
+    try:
+        problems = fault.awaited(NODE, NAMESPACE, findings=[node_finding("kubelet_down", state="open", **down)], asked=asked_on_the_node)
+    finally:
+        on_host3("systemctl start kubelet")
+    problems += cluster.eventually(120, lambda: not_ready())
+    return problems + fault.awaited(NODE, NAMESPACE, findings=[node_finding("kubelet_down", state="resolved", **down)])
+
+
+def kubelet_without_descriptors():
+    """A kubelet that may open nothing more runs and does nothing: told while it lasts."""
+    on_host3("pid=$(systemctl show --property MainPID --value kubelet); prlimit --pid $pid --nofile=10:1000000")
+    out = dict(scope="host_service", summary=Contains("no file descriptor left"))
+    try:
+        problems = fault.awaited(NODE, NAMESPACE, findings=[node_finding("kubelet_down", state="open", **out)], asked=asked_on_the_node)
+    finally:
+        on_host3("pid=$(systemctl show --property MainPID --value kubelet); prlimit --pid $pid --nofile=1000000:1000000")
+    problems += cluster.eventually(120, lambda: not_ready())
+    return problems + fault.awaited(NODE, NAMESPACE, findings=[node_finding("kubelet_down", state="resolved", **out)])
+
+
+def runtime_killed():
+    """A runtime that is killed and comes back leaves its containers running: nothing has ended."""
+    ends = ends_of_containers()
+    on_host3("systemctl kill --kill-whom=main --signal=KILL containerd")
+    problems = fault.awaited(NODE, NAMESPACE, findings=[
+        node_finding("runtime_restarted", scope="host_service", blame="node", confidence="proven", count=1,
+                     summary=Contains(r"The container runtime was killed \(9/KILL\) and was started again")),
+    ])
+    return problems + cluster.eventually(120, lambda: not_ready()) + invented(ends)
+
+
+def journal_rotated():
+    """Journal files are rotated and removed while a container dies and dies: each end is told once."""
+    fault.place(NAMESPACE, fault.pod(NODE, NAMESPACE, "grower", "alloc", "8", "sleep", "500", "alloc", "100",
+                                     container={"resources": {"limits": {"memory": "24Mi"}}}))
+
+    def rotated_until(ends):
+        on_host3("journalctl --rotate; journalctl --vacuum-time=1s --vacuum-files=1")
+        return [] if cluster.ends(NAMESPACE).get("grower/app@host3", 0) >= ends else ["grower does not die"]
+    return cluster.eventually(150, lambda: rotated_until(3)) + cluster.eventually(60, lambda: counted("grower", OOM_KILLS) + nothing_lost())
+
+
+def counted(pod, *metrics):
+    """How the finding and the metrics of a container differ from the ends that Kubernetes shows."""
+    ends = cluster.ends(NAMESPACE)[f"{pod}/app@host3"]
+    told = [f["count"] for f in cluster.findings(NODE) if any(s.get("pod") == pod for s in f["subjects"])]
+    counts = {name: sum(v for n, labels, v in cluster.metrics(NODE) if n == name and labels["namespace"] == NAMESPACE and
+                        labels["workload"] == pod) for name in (TERMINATIONS, *metrics)}
+    return [f"{name} is {count}, Kubernetes shows {ends}" for name, count in counts.items() if count != ends] + (
+        [] if told == [ends] else [f"findings count {told}, Kubernetes shows {ends}"])
+
+
+def nothing_lost():
+    return [f"lost: {labels} {value}" for name, labels, value in cluster.metrics(NODE) if name == LOST and value]
+
+
+def memory_runs_out():
+    """A pod without a limit takes the machine's memory: the kernel kills another one first, for that one asked for nothing."""
+    hog = {"resources": {"requests": {"memory": "1350Mi"}}}
+    fault.place(NAMESPACE, fault.pod(NODE, NAMESPACE, "bystander", "alloc", "200", "pause"))
+    problems = fault.running(NAMESPACE, "bystander/app@host3")
+    fault.place(NAMESPACE, fault.pod(NODE, NAMESPACE, "hog", "comm", "hog", "sleep", "2000", "grow", "2500", "50", "20", "pause", container=hog))
+    problems += fault.awaited(NODE, "nobody's", patience=240, findings=[
+        Finding(NODE, {"pod": "bystander"}, cause="oom_node", scope="node", blame="neighbour", summary=Contains("hog")),
+    ])
+    cluster.kubectl("delete", "pod", "hog", "bystander", "--namespace", NAMESPACE, "--timeout=90s")
+    return problems + cluster.eventually(120, lambda: not_ready())
+
+
+def rebooted():
+    """The machine is rebooted in the middle of a crash loop."""
+    fault.place(NAMESPACE, fault.pod(NODE, NAMESPACE, "loop", "sleep", "1000", "exit", "9"), fault.pod(NODE, NAMESPACE, "steady", "on-term", "0", "pause"))
+    problems = cluster.eventually(150, lambda: [] if cluster.ends(NAMESPACE).get("loop/app@host3", 0) >= 2 else ["loop does not die"])
+    before = on_host3("cat /proc/sys/kernel/random/boot_id")
+    ended = cluster.ends(NAMESPACE)["loop/app@host3"]
+    on_host3("systemctl --no-block reboot --force")
+
+    def again():
+        return [] if on_host3("cat /proc/sys/kernel/random/boot_id") != before and not not_ready() else ["not up again"]
+    problems += cluster.eventually(BOOT, again)
+    return problems + fault.awaited(NODE, "nobody's", patience=BOOT, findings=[
+        node_finding("node_rebooted", scope="node", blame="node", confidence="proven", count=1),
+        Finding(NODE, {"pod": "loop"}, cause="app_error", count=AtLeast(1)),
+    ])
+
+
+def invented(before):
+    """Ends that were counted although nothing ended."""
+    return cluster.eventually(1, lambda: [] if ends_of_containers() == before else [f"{ends_of_containers() - before} ends were counted"])
+
+
+def not_ready():
+    conditions = cluster.get_json(f"/api/v1/nodes/{NODE}")["status"]["conditions"]
+    return [] if any(c["type"] == "Ready" and c["status"] == "True" for c in conditions) else ["host3 is not ready"]
+
+
+def asked_on_the_node(node):
+    """The findings, asked on the machine itself: kubectl exec needs its kubelet."""
+    agent = cluster.agent_pod(node)["status"]["containerStatuses"][0]["containerID"].split("//")[1]
+    said = cluster.on_node(node, "ctr", "-n", "k8s.io", "tasks", "exec", "--exec-id", "ask", agent, "nodewhy", "findings", "--all", "--output=json")
+    return json.loads(said)["findings"]
+
+
+FAULTS = [disk_fails, kubelet_killed, kubelet_stopped, kubelet_without_descriptors, runtime_killed, journal_rotated, memory_runs_out,
+          rebooted]
