@@ -193,22 +193,26 @@ fn stopped(error: io::Error, summary: Summary) -> Result<Summary, ParseError> {
     Err(ParseError::Write { source: error })
 }
 
-/// Removes terminal colours.
+/// Removes terminal colours, also where the escape character was lost or written out (`^[[31m`, `[0m`).
 fn tidy(line: &str) -> std::borrow::Cow<'_, str> {
-    if !line.contains('\u{1b}') {
+    if !line.contains('\u{1b}') && !line.contains("^[[") && !line.contains("[0m") {
         return line.into();
     }
     let mut text = String::with_capacity(line.len());
-    let mut parts = line.split('\u{1b}');
-    text.extend(parts.next());
-    for part in parts {
-        let rest = part.strip_prefix('[').map_or(part, |sequence| {
-            let end = sequence.find(|letter: char| letter.is_ascii_alphabetic()).map_or(sequence.len(), |end| end + 1);
-            sequence.get(end..).unwrap_or_default()
-        });
-        text.push_str(rest);
+    let mut rest = line;
+    while let Some((before, sequence)) = rest.split_once('[') {
+        let escaped = before.strip_suffix('\u{1b}').or_else(|| before.strip_suffix("^["));
+        let arguments = sequence.trim_start_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, ';' | '?'));
+        let is_colour = arguments.starts_with('m') && (escaped.is_some() || arguments.len() < sequence.len());
+        let is_sequence = is_colour || (escaped.is_some() && arguments.starts_with(|letter: char| letter.is_ascii_alphabetic()));
+        text.push_str(escaped.unwrap_or(before));
+        if !is_sequence && escaped.is_none() {
+            text.push('[');
+        }
+        rest = if is_sequence { arguments.get(1..).unwrap_or_default() } else { sequence };
     }
-    text.into()
+    text.push_str(rest);
+    text.replace('\u{1b}', "").into()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 
 mod decoration;
 mod dmesg;
-mod journal_json;
+mod json_entry;
 mod record;
 mod syslog;
 
@@ -128,13 +128,13 @@ pub fn frame(line: &str, format: Format) -> Frame<'_> {
             }
             frame
         }
-        Format::Journal => journal_json::read(line).or_else(|| syslog::read(line)).unwrap_or_else(|| Frame::bare(line)),
+        Format::Journal => json_entry::read(line).or_else(|| syslog::read(line)).unwrap_or_else(|| Frame::bare(line)),
         Format::Syslog => record::priority(line).map(leveled_syslog).or_else(|| syslog::read(line)).unwrap_or_else(|| Frame::bare(line)),
     }
 }
 
 fn auto(line: &str) -> Frame<'_> {
-    if let Some(frame) = record::read(line).or_else(|| journal_json::read(line)) {
+    if let Some(frame) = record::read(line).or_else(|| json_entry::read(line)) {
         return frame;
     }
     if let Some(prefixed) = record::priority(line) {

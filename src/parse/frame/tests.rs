@@ -154,6 +154,49 @@ fn entries_of_the_journal_as_json() {
 }
 
 #[test]
+fn entries_of_collectors() {
+    for line in [
+        r#"{"ident":"kernel","message":"[ 1.000000] x","host":"n"}"#,
+        r#"{"log":"[ 1.000000] x\n","stream":"stdout","time":"2026-11-23T20:26:56Z"}"#,
+        r#"{"jsonPayload":{"MESSAGE":"x","SYSLOG_IDENTIFIER":"kernel"},"resource":{"type":"k8s_node"}}"#,
+        r#"{"transport":"kernel","syslog_identifier":"kernel","message":"x"}"#,
+        r#"{"message":"Nov 23 20:26:56 n kernel: x"}"#,
+    ] {
+        let frame = auto_frame(line);
+        assert_eq!((frame.origin, frame.text.as_ref()), (Origin::Kernel, "x"), "{line}");
+    }
+    let kubelet = auto_frame(r#"{"ident":"kubelet","pid":"7","message":"x"}"#);
+    assert_eq!((kubelet.program_name(), kubelet.text.as_ref()), (Some("kubelet"), "x"));
+}
+
+#[test]
+fn a_stamp_in_front_of_a_whole_line() {
+    for line in [
+        "2026-11-23T20:26:56.1234567Z [ 1.000000] x",
+        "2026-11-23T20:26:56.1234567Z stdout F Nov 23 20:26:56 n kernel: x",
+        "[2026-11-23 20:26:56] [Mon Nov 23 20:26:56 2026] x",
+        "11-23 20:26:56.789 <4>[ 1.000000] x",
+        "Nov 23 20:26:56 n kernel: <4>[ 1.000000] x",
+        "Nov 23, 2026 @ 20:26:56.000 n kernel: x",
+        "2026-11-23T20:26:56.127Z In(05) vcpu-5 - Guest: <6>[ 1.000000] x",
+        "2026-11-23T20:26:56.127Z| vcpu-0| I125: Guest: <6>[ 1.000000] x",
+        "n: kern: warning: [2026-11-23T20:26:56.123456789Z]: x",
+        "[ 1.000000@3] x",
+        "00.000001] x",
+        "[11月23 20:26] x",
+        " kernel:x",
+    ] {
+        let frame = auto_frame(line);
+        assert_eq!((frame.origin, frame.text.as_ref()), (Origin::Kernel, "x"), "{line}");
+    }
+    // A figure's name is no program's.
+    let figures = auto_frame("2026-11-23T20:26:56.1234567Z [1.000000] memory: usage 4kB");
+    assert_eq!((figures.origin, figures.text.as_ref()), (Origin::Kernel, "memory: usage 4kB"));
+    let talos = auto_frame("user: warning: [2026-11-23T20:26:56.1Z]: [talos] x");
+    assert_eq!((talos.program_name(), talos.text.as_ref(), talos.is_forged()), (Some("talos"), "x", false));
+}
+
+#[test]
 fn a_named_format_is_believed() {
     assert_eq!(frame("Remounting filesystem read-only", Format::Dmesg).origin, Origin::Kernel);
     assert_eq!(frame("[ 1.000000] x", Format::Journal).origin, Origin::Unknown);

@@ -94,7 +94,7 @@ impl DiskProblem {
             DiskKind::NvmeTimeout
         } else {
             const STATEMENTS: [(&str, DiskKind); 9] = [
-                ("Device not ready; aborting reset", DiskKind::NvmeResetFailed),
+                ("Device not ready; aborting", DiskKind::NvmeResetFailed),
                 ("Removing after probe failure", DiskKind::NvmeResetFailed),
                 ("Disabling device after reset failure", DiskKind::NvmeResetFailed),
                 ("failed to reset controller", DiskKind::NvmeResetFailed),

@@ -100,7 +100,8 @@ impl Hang {
             .split_once(" self-detected stall")
             .or_else(|| statement.split_once(" detected stall"))
             .or_else(|| statement.split_once(" detected expedited stalls"))?;
-        let cpu = between(rest, "{", "}").and_then(small_number);
+        // `detected stall on CPU 3 (t=60031 jiffies)` until 3.1.
+        let cpu = between(rest, "{", "}").or_else(|| after(rest, "on CPU ")).and_then(small_number);
         Some(Self::of(HangKind::RcuStall, Process::default(), None, cpu))
     }
 

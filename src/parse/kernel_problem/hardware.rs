@@ -176,7 +176,9 @@ impl HardwareProblem {
         let rest = rest.strip_prefix("Multiple ").unwrap_or(rest);
         let kind = aer_severity(rest)?;
         let source = after(rest, "received: ").or_else(|| after(rest, "received from "))?;
-        Some(Self { device: pci_address(source).or_else(|| pci_address(prefix)), ..Self::of(kind) })
+        // A port that did not learn the source names the host bridge.
+        let source = pci_address(source).filter(|source| !source.ends_with(":00:00.0"));
+        Some(Self { device: source.or_else(|| pci_address(prefix)), ..Self::of(kind) })
     }
 
     /// drivers/thermal/intel/therm_throt.c and drivers/thermal/thermal_core.c.
