@@ -19,6 +19,7 @@ use crate::parse::frame::{self, Format};
 use findings::Findings;
 use lines::Lines;
 use readers::Readers;
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -193,26 +194,31 @@ fn stopped(error: io::Error, summary: Summary) -> Result<Summary, ParseError> {
     Err(ParseError::Write { source: error })
 }
 
-/// Removes terminal colours, also where the escape character was lost or written out (`^[[31m`, `[0m`).
-fn tidy(line: &str) -> std::borrow::Cow<'_, str> {
-    if !line.contains('\u{1b}') && !line.contains("^[[") && !line.contains("[0m") {
+/// Removes terminal colours, also where the escape character was lost or written out (`[0m`, `^[[31m`).
+fn tidy(line: &str) -> Cow<'_, str> {
+    const ESCAPE: char = '\u{1b}';
+    if !line.contains(ESCAPE) && !line.contains("[0m") {
         return line.into();
     }
+    let line = line.replace("^[[", "\u{1b}[");
     let mut text = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some((before, sequence)) = rest.split_once('[') {
-        let escaped = before.strip_suffix('\u{1b}').or_else(|| before.strip_suffix("^["));
-        let arguments = sequence.trim_start_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, ';' | '?'));
-        let is_colour = arguments.starts_with('m') && (escaped.is_some() || arguments.len() < sequence.len());
-        let is_sequence = is_colour || (escaped.is_some() && arguments.starts_with(|letter: char| letter.is_ascii_alphabetic()));
-        text.push_str(escaped.unwrap_or(before));
-        if !is_sequence && escaped.is_none() {
-            text.push('[');
-        }
-        rest = if is_sequence { arguments.get(1..).unwrap_or_default() } else { sequence };
+    let mut rest = line.as_str();
+    while let Some((before, behind)) = rest.split_once('[') {
+        let escaped = before.ends_with(ESCAPE);
+        let last = behind.trim_start_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, ';' | '?'));
+        let is_bare_colour = last.starts_with('m') && last.len() < behind.len();
+        text.push_str(before);
+        rest = match last.chars().next() {
+            Some(letter) if is_bare_colour || (escaped && letter.is_ascii_alphabetic()) => last.get(1..).unwrap_or_default(),
+            _ => {
+                text.push('[');
+                behind
+            }
+        };
     }
     text.push_str(rest);
-    text.replace('\u{1b}', "").into()
+    text.retain(|letter| letter != ESCAPE);
+    text.into()
 }
 
 #[cfg(test)]

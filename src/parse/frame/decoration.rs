@@ -39,7 +39,8 @@ fn strip_string(line: &str) -> Option<&str> {
 fn strip_file_name(line: &str) -> &str {
     let by_colon = line.split_once(':').filter(|(name, _)| is_file(name));
     let word = line.find([' ', '[']).and_then(|end| line.get(..end)).unwrap_or(line);
-    let by_dash = || word.rsplit_once('-').filter(|(name, _)| is_file(name)).and_then(|(name, _)| Some((name, line.get(name.len() + 1..)?)));
+    let by_dash =
+        || word.rsplit_once('-').filter(|(name, _)| is_file(name)).and_then(|(name, _)| Some((name, line.get(name.len() + 1..)?)));
     match by_colon.or_else(by_dash) {
         Some((_, rest)) if rest.starts_with(|first: char| first == '[' || first.is_alphanumeric()) => rest,
         _ => line,

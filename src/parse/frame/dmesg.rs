@@ -53,6 +53,10 @@ fn read_bracket(line: &str) -> Option<Frame<'_>> {
         return Some(Frame { level: Some(prefixed.level), facility: Some(prefixed.facility), ..after_kernel_tag(prefixed.rest, time) });
     }
     let text = rest.strip_prefix(": ").or_else(|| rest.strip_prefix(" | ")).or_else(|| rest.strip_prefix(' ')).unwrap_or(rest);
+    // A collector's stamp: `[2026-11-23T20:26:56Z][kubelet][I] E1123 20:26:56 ...`.
+    if let Some(klog) = syslog::klog_behind(text) {
+        return Some(Frame { time, framed: true, ..Frame::bare(klog) });
+    }
     Some(syslog::read_signature(text, time.clone()).unwrap_or_else(|| Frame::kernel(time, text)))
 }
 

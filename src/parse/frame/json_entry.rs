@@ -20,7 +20,13 @@ pub(super) fn read(line: &str) -> Option<Frame<'_>> {
     let message = message.trim_end_matches('\n');
     let transport = word(entry, &["_TRANSPORT", "transport"]);
     let identifier = word(entry, &IDENTIFIER);
-    let from_kernel = transport.map_or(identifier == Some("kernel"), |transport| transport == "kernel");
+    // Fluent Bit reads /dev/kmsg itself and names the parts of the record.
+    let is_record = || entry.contains_key("usec") && entry.contains_key("priority");
+    let from_kernel = match (transport, identifier) {
+        (Some(transport), _) => transport == "kernel",
+        (None, Some(identifier)) => identifier == "kernel",
+        (None, None) => is_record(),
+    };
     let time = || word(entry, &["__REALTIME_TIMESTAMP"]).map(|micros| Stamp::Wall(Cow::Owned(micros.to_owned())));
     let frame = match (from_kernel, identifier) {
         (true, _) => dmesg::after_kernel_tag(message, time()),

@@ -143,10 +143,15 @@ fn auto(line: &str) -> Frame<'_> {
     dmesg::read(line).or_else(|| syslog::read(line)).or_else(|| dmesg::read_embedded(line)).unwrap_or_else(|| Frame::bare(line))
 }
 
-/// The shapes in which programs log: klog, logfmt and JSON. What they quote is not the kernel's word.
+/// The shapes in which programs log: klog, logfmt and JSON, and the table of events where
+/// node-problem-detector says `OOMKilling`. What they quote is not the kernel's word.
 fn is_program_log(text: &str) -> bool {
     let first = text.split_whitespace().next().unwrap_or_default();
-    syslog::is_klog_date(first) || text.starts_with("{\"") || ["time=", "level=", "ts=", "msg="].iter().any(|key| first.starts_with(key))
+    let is_event = || text.contains(" OOMKilling ");
+    syslog::is_klog_date(first)
+        || text.starts_with("{\"")
+        || is_event()
+        || ["time=", "level=", "ts=", "msg="].iter().any(|key| first.starts_with(key))
 }
 
 /// What follows a `<priority>`: RFC 5424, RFC 3164, or a line of `syslog(2)`.

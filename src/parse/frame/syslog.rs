@@ -306,9 +306,8 @@ pub(super) fn time_of_day(line: &str) -> Option<Clock> {
 /// of them a klog header, a key or a sentence.
 fn is_date(text: &str) -> bool {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let is_word = |word: &&str| {
-        *word == "@" || (word.chars().count() <= 16 && !word.ends_with(':') && !word.contains(['"', '=', '{', '(', '@']))
-    };
+    let is_word =
+        |word: &&str| *word == "@" || (word.chars().count() <= 16 && !word.ends_with(':') && !word.contains(['"', '=', '{', '(', '@']));
     words.len() <= 6 && words.iter().all(is_word) && !words.last().is_some_and(|word| is_klog_date(word))
 }
 
@@ -316,6 +315,13 @@ fn is_date(text: &str) -> bool {
 pub(super) fn is_klog_date(word: &str) -> bool {
     let mut letters = word.bytes();
     letters.next().is_some_and(|severity| b"IWEF".contains(&severity)) && word.len() == 5 && letters.all(|byte| byte.is_ascii_digit())
+}
+
+/// klog's line at the begin of a text or behind a word or two.
+pub(super) fn klog_behind(text: &str) -> Option<&str> {
+    let (word, after) = Words::of(text).take(3).find(|(word, _)| is_klog_date(word))?;
+    time_of_day(after)?;
+    text.get(text.len() - after.len() - word.len()..)
 }
 
 /// Skips `.123456`, `+01:00`, `Z`, and a year or zone in words of their own; returns the rest and

@@ -139,6 +139,8 @@ fn a_program_s_log_without_a_signature_is_not_the_kernel() {
         "I1123 20:26:56.123456     688 x.go:1] Out of memory",
         "time=\"2026\" level=error msg=\"Out of memory\"",
         "{\"msg\":\"Out of memory\"}",
+        "[2026-11-23T20:26:56.123456789Z][kubelet][I] I1123 20:26:56.123456     688 x.go:1] Out of memory",
+        "7m Warning OOMKilling node/n Out of memory: Killed process 7 (x)",
     ] {
         let frame = auto_frame(line);
         assert!(!frame.may_be_kernel() && !frame.is_forged(), "{line}");
@@ -161,6 +163,7 @@ fn entries_of_collectors() {
         r#"{"jsonPayload":{"MESSAGE":"x","SYSLOG_IDENTIFIER":"kernel"},"resource":{"type":"k8s_node"}}"#,
         r#"{"transport":"kernel","syslog_identifier":"kernel","message":"x"}"#,
         r#"{"message":"Nov 23 20:26:56 n kernel: x"}"#,
+        r#"{"priority":6,"sequence":9,"sec":1,"usec":0,"msg":"x"}"#,
     ] {
         let frame = auto_frame(line);
         assert_eq!((frame.origin, frame.text.as_ref()), (Origin::Kernel, "x"), "{line}");

@@ -230,6 +230,7 @@ mod tests {
             assert_eq!(report(line)["kind"], "rcu_stall", "{line}");
         }
         assert_eq!(report("INFO: rcu_sched self-detected stall on CPU { 3}  (t=60000 jiffies g=1 c=0 q=1)")["cpu"], 3);
+        assert_eq!(report("INFO: rcu_sched_state detected stall on CPU 5 (t=15000 jiffies)")["cpu"], 5);
         assert_eq!(stalled_cpu("rcu: \t24-....: (14837 ticks this GP) idle=521c"), Some(24));
         assert_eq!(stalled_cpu("\t3-...: (1 GPs behind) idle=1"), Some(3));
         assert_eq!(stalled_cpu("\t3: (1 GPs behind) idle=1"), Some(3));

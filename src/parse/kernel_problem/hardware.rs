@@ -349,6 +349,7 @@ mod tests {
             ("pcieport 0000:00:1d.0: AER: Corrected error received: 0000:04:00.0", "pcie_aer_corrected", "0000:04:00.0"),
             ("pcieport 0000:00:1d.0: AER: Multiple Corrected error received: id=00e8", "pcie_aer_corrected", "0000:00:1d.0"),
             ("pcieport 0000:00:1d.0: AER: Correctable error message received from 0000:04:00.0", "pcie_aer_corrected", "0000:04:00.0"),
+            ("pcieport 0000:00:1d.0: AER: Correctable error message received from 0000:00:00.0", "pcie_aer_corrected", "0000:00:1d.0"),
         ] {
             assert_eq!(fields(line, ["kind", "device", "cpu"]), json!([kind, device, null]), "{line}");
         }

@@ -278,7 +278,17 @@ mod tests {
         let oomd = found("systemd-oomd", "Killed /user.slice/shop.scope due to memory pressure for /user.slice being 61% > 50% for > 20s")
             .expect("kill");
         assert_eq!(oomd["cgroup"], "/user.slice/shop.scope");
+        let talos = r#"Sending SIGKILL to cgroup {"component": "controller-runtime", "cgroup": "/sys/fs/cgroup/kubepods/burstable/podx"}"#;
+        assert_eq!(found("talos", talos).expect("kill")["cgroup"], "/kubepods/burstable/podx");
         assert_eq!(found("earlyoom", "sending SIGTERM when mem <= 10.00% and swap <= 10.00%,"), None);
         assert_eq!(found("shop", "Process 77 (shop) of user 1000 dumped core."), None);
+    }
+
+    #[test]
+    fn a_unit_that_systemd_oomd_killed_is_told_once() {
+        let told = |program, text| recognise_program(program, text).expect(text);
+        let oomd = told("systemd-oomd", "Killed /system.slice/shop.service due to memory pressure for /system.slice being 61% > 50%");
+        assert!(oomd.is_same_event(&told("systemd", "shop.service: systemd-oomd killed 2 process(es) in this unit.")));
+        assert!(!oomd.is_same_event(&told("systemd", "op.service: systemd-oomd killed 2 process(es) in this unit.")));
     }
 }
