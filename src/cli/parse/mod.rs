@@ -19,6 +19,7 @@ use crate::parse::frame::{self, Format};
 use findings::Findings;
 use lines::Lines;
 use readers::Readers;
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -193,21 +194,30 @@ fn stopped(error: io::Error, summary: Summary) -> Result<Summary, ParseError> {
     Err(ParseError::Write { source: error })
 }
 
-/// Removes terminal colours.
-fn tidy(line: &str) -> std::borrow::Cow<'_, str> {
-    if !line.contains('\u{1b}') {
+/// Removes terminal colours, also where the escape character was lost or written out (`[0m`, `^[[31m`).
+fn tidy(line: &str) -> Cow<'_, str> {
+    const ESCAPE: char = '\u{1b}';
+    if !line.contains(ESCAPE) && !line.contains("[0m") {
         return line.into();
     }
+    let line = line.replace("^[[", "\u{1b}[");
     let mut text = String::with_capacity(line.len());
-    let mut parts = line.split('\u{1b}');
-    text.extend(parts.next());
-    for part in parts {
-        let rest = part.strip_prefix('[').map_or(part, |sequence| {
-            let end = sequence.find(|letter: char| letter.is_ascii_alphabetic()).map_or(sequence.len(), |end| end + 1);
-            sequence.get(end..).unwrap_or_default()
-        });
-        text.push_str(rest);
+    let mut rest = line.as_str();
+    while let Some((before, behind)) = rest.split_once('[') {
+        let escaped = before.ends_with(ESCAPE);
+        let last = behind.trim_start_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, ';' | '?'));
+        let is_bare_colour = last.starts_with('m') && last.len() < behind.len();
+        text.push_str(before);
+        rest = match last.chars().next() {
+            Some(letter) if is_bare_colour || (escaped && letter.is_ascii_alphabetic()) => last.get(1..).unwrap_or_default(),
+            _ => {
+                text.push('[');
+                behind
+            }
+        };
     }
+    text.push_str(rest);
+    text.retain(|letter| letter != ESCAPE);
     text.into()
 }
 

@@ -25,6 +25,18 @@ fn one_object_for_each_event_in_the_order_of_the_log() {
 }
 
 #[test]
+fn colours_are_taken_off_however_they_were_saved() {
+    for line in [
+        "\u{1b}[32m[ 1.000000] \u{1b}[0;33mx[1]\u{1b}[0m\u{1b}[K",
+        "^[[32m[ 1.000000] ^[[0mx[1]^[[0m",
+        "[32m[ 1.000000] [0;33mx[1][0m",
+        "[ 1.000000] x[1]",
+    ] {
+        assert_eq!(tidy(line), "[ 1.000000] x[1]", "{line:?}");
+    }
+}
+
+#[test]
 fn a_hung_task_is_told_once_with_its_last_time() {
     let found = parse(
         "[ 1.000000] INFO: task shop:77 blocked for more than 120 seconds.\n[ 2.000000] INFO: task shop:77 blocked for more than 241 seconds.\n",

@@ -1,10 +1,9 @@
 //! Lines of `dmesg` (util-linux sys-utils/dmesg.c): bracketed stamps of every kind, the decoded
 //! `kern  :err   :` column, ISO time, the caller column; and Talos' variant of the same.
 
-use super::{Frame, Stamp, syslog};
+use super::{Frame, Stamp, record, syslog};
 use crate::model::BootTime;
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 /// A line that begins with dmesg's columns.
 pub(super) fn read(line: &str) -> Option<Frame<'_>> {
@@ -26,6 +25,12 @@ pub(super) fn read(line: &str) -> Option<Frame<'_>> {
 pub(super) fn read_embedded(line: &str) -> Option<Frame<'_>> {
     /// A prompt is short; a stamp further right is part of a text.
     const PROMPT: usize = 48;
+    // The first line of a selection often lost its begin: `50.315370] text`.
+    if let Some((stamp, text)) = line.split_once("] ")
+        && let Some(at) = seconds(stamp)
+    {
+        return Some(Frame::kernel(Some(Stamp::Boot(at)), text));
+    }
     let mut from = 0;
     while let Some(at) = line.get(from..)?.find('[').map(|at| from + at).filter(|at| *at <= PROMPT) {
         let tail = line.get(at..)?;
@@ -44,13 +49,22 @@ fn read_bracket(line: &str) -> Option<Frame<'_>> {
         time = time.or(another);
         rest = tail;
     }
+    if let Some(prefixed) = record::priority(rest.trim_start()) {
+        return Some(Frame { level: Some(prefixed.level), facility: Some(prefixed.facility), ..after_kernel_tag(prefixed.rest, time) });
+    }
     let text = rest.strip_prefix(": ").or_else(|| rest.strip_prefix(" | ")).or_else(|| rest.strip_prefix(' ')).unwrap_or(rest);
+    // A collector's stamp: `[2026-11-23T20:26:56Z][kubelet][I] E1123 20:26:56 ...`.
+    if let Some(klog) = syslog::klog_behind(text) {
+        return Some(Frame { time, framed: true, ..Frame::bare(klog) });
+    }
     Some(syslog::read_signature(text, time.clone()).unwrap_or_else(|| Frame::kernel(time, text)))
 }
 
 /// The text behind everything that may stand between `kernel:` and it.
 pub(super) fn after_kernel_tag<'a>(text: &'a str, time: Option<Stamp<'a>>) -> Frame<'a> {
     let text = text.trim_start();
+    // Some daemons leave the record's priority in.
+    let text = record::priority(text).map_or(text, |prefixed| prefixed.rest);
     match read(text) {
         Some(mut inner) => {
             if let (Some(Stamp::Wall(_)), Some(_)) = (&inner.time, &time) {
@@ -89,6 +103,8 @@ fn stamp(line: &str) -> Option<(Option<Stamp<'_>>, &str)> {
 
 /// `3750.315370`, or with the comma of some locales.
 fn seconds(text: &str) -> Option<BootTime> {
+    // Amlogic's kernels put the CPU behind it: `3750.315370@2`.
+    let text = text.split_once('@').map_or(text, |(stamp, _cpu)| stamp);
     let (whole, fraction) = text.split_once(['.', ','])?;
     let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if !is_number(whole) || !is_number(fraction) || fraction.len() > 9 {
@@ -108,7 +124,7 @@ fn is_relative_stamp(text: &str) -> bool {
     let Some((date, clock)) = text.split_once(' ') else { return false };
     let is_clock =
         clock.len() == 5 && clock.bytes().enumerate().all(|(at, byte)| if at == 2 { byte == b':' } else { byte.is_ascii_digit() });
-    is_clock && date.ends_with(|last: char| last.is_ascii_digit()) && date.starts_with(char::is_alphabetic)
+    is_clock && date.ends_with(|last: char| last.is_ascii_digit()) && date.contains(char::is_alphabetic)
 }
 
 /// `[    T123]` or `[   C0]` of CONFIG_PRINTK_CALLER.
@@ -132,11 +148,15 @@ fn read_iso(line: &str) -> Option<Frame<'_>> {
 
 /// `kern  :err   : ` of `dmesg -x`, `kern:     err: ` of `talosctl dmesg`.
 fn decoded_column(line: &str) -> Option<(u8, u8, &str)> {
-    // talosctl puts the node's address first.
-    let line = line.split_once(": ").filter(|(node, _)| node.parse::<IpAddr>().is_ok()).map_or(line, |(_, rest)| rest);
-    let (facility, rest) = line.split_once(':')?;
-    let (level, rest) = rest.split_once(':')?;
-    Some((facility_code(facility.trim())?, level_code(level.trim())?, rest.trim_start()))
+    let column = |line: &'_ str| -> Option<(u8, u8, usize)> {
+        let (facility, rest) = line.split_once(':')?;
+        let (level, rest) = rest.split_once(':')?;
+        Some((facility_code(facility.trim())?, level_code(level.trim())?, rest.trim_start().len()))
+    };
+    // talosctl puts the node's name or address first.
+    let behind_node = || line.split_once(": ").filter(|(node, _)| !node.contains(' ')).and_then(|(_, rest)| column(rest));
+    let (facility, level, text) = column(line).or_else(behind_node)?;
+    Some((facility, level, line.get(line.len() - text..)?))
 }
 
 /// The code of a facility's name.

@@ -9,7 +9,7 @@
 
 mod decoration;
 mod dmesg;
-mod journal_json;
+mod json_entry;
 mod record;
 mod syslog;
 
@@ -128,13 +128,13 @@ pub fn frame(line: &str, format: Format) -> Frame<'_> {
             }
             frame
         }
-        Format::Journal => journal_json::read(line).or_else(|| syslog::read(line)).unwrap_or_else(|| Frame::bare(line)),
+        Format::Journal => json_entry::read(line).or_else(|| syslog::read(line)).unwrap_or_else(|| Frame::bare(line)),
         Format::Syslog => record::priority(line).map(leveled_syslog).or_else(|| syslog::read(line)).unwrap_or_else(|| Frame::bare(line)),
     }
 }
 
 fn auto(line: &str) -> Frame<'_> {
-    if let Some(frame) = record::read(line).or_else(|| journal_json::read(line)) {
+    if let Some(frame) = record::read(line).or_else(|| json_entry::read(line)) {
         return frame;
     }
     if let Some(prefixed) = record::priority(line) {
@@ -143,10 +143,15 @@ fn auto(line: &str) -> Frame<'_> {
     dmesg::read(line).or_else(|| syslog::read(line)).or_else(|| dmesg::read_embedded(line)).unwrap_or_else(|| Frame::bare(line))
 }
 
-/// The shapes in which programs log: klog, logfmt and JSON. What they quote is not the kernel's word.
+/// The shapes in which programs log: klog, logfmt and JSON, and the table of events where
+/// node-problem-detector says `OOMKilling`. What they quote is not the kernel's word.
 fn is_program_log(text: &str) -> bool {
     let first = text.split_whitespace().next().unwrap_or_default();
-    syslog::is_klog_date(first) || text.starts_with("{\"") || ["time=", "level=", "ts=", "msg="].iter().any(|key| first.starts_with(key))
+    let is_event = || text.contains(" OOMKilling ");
+    syslog::is_klog_date(first)
+        || text.starts_with("{\"")
+        || is_event()
+        || ["time=", "level=", "ts=", "msg="].iter().any(|key| first.starts_with(key))
 }
 
 /// What follows a `<priority>`: RFC 5424, RFC 3164, or a line of `syslog(2)`.

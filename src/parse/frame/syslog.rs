@@ -4,7 +4,7 @@
 //! Dates differ by locale and host names are often blanked out, so the two fixed points are the
 //! time of day and the signature before the colon.
 
-use super::{Frame, Stamp, dmesg};
+use super::{Frame, Stamp, dmesg, record};
 use crate::model::Pid;
 use std::borrow::Cow;
 
@@ -21,19 +21,38 @@ pub(super) fn read(line: &str) -> Option<Frame<'_>> {
     let stamp = line.get(..clock.end + stamp_end)?;
     let time = Some(Stamp::Wall(Cow::Borrowed(stamp.trim_end())));
     let rest = rest.trim_start();
+    // A console server's, a runner's or a collector's stamp in front of a line with a stamp of its own.
+    if let Some(inner) = record::priority(rest).map(super::leveled_syslog).or_else(|| dmesg::read(rest)) {
+        return Some(inner);
+    }
     if let Some(frame) = signed(rest, time.clone()) {
         return Some(frame);
     }
     if begins_like_kernel(rest) {
         return Some(Frame::kernel(time, rest));
     }
+    if let Some(inner) = read_dated(rest) {
+        return Some(inner);
+    }
     Some(Frame { time, framed: true, ..dmesg::read_embedded(rest).unwrap_or_else(|| Frame::bare(rest)) })
+}
+
+/// A whole line behind what a collector put in front of it: `stdout F Nov 23 20:26:56 node kernel: text`.
+fn read_dated(rest: &str) -> Option<Frame<'_>> {
+    let clock = time_of_day(rest)?;
+    let date_begins = is_date(rest.get(..clock.start)?);
+    let (after, _) = skip_fraction_and_zone(rest.get(clock.end..).filter(|_| date_begins)?);
+    signed(after.trim_start(), Some(Stamp::Wall(Cow::Borrowed(rest.get(..clock.end)?))))
 }
 
 /// `<host> <program>[<pid>]: ` or a part of it in front of a text whose time is already known.
 pub(super) fn read_signature<'a>(text: &'a str, time: Option<Stamp<'a>>) -> Option<Frame<'a>> {
     let mut words = Words::of(text);
     let (first, after_first) = words.next()?;
+    // Talos has no other log than the kernel's.
+    if first == "[talos]" {
+        return Some(Frame::program("talos", None, time, own_text(after_first)));
+    }
     // systemd and its kind write into the kernel's log before the journal runs.
     if let Some((name, Some(pid))) = signature(first)
         && name.starts_with("systemd")
@@ -95,7 +114,7 @@ fn signed<'a>(rest: &'a str, time: Option<Stamp<'a>>) -> Option<Frame<'a>> {
         }
         match signature(word) {
             Some((name, pid @ Some(_))) if !speaks_of_a_process(after) => return Some(Frame::program(name, pid, time, own_text(after))),
-            Some((name, None)) if index == 1 || previous_is_facility || (index == 0 && is_known_program(name)) => {
+            Some((name, None)) if (index == 1 && !is_log_level(name)) || previous_is_facility || (index == 0 && is_known_program(name)) => {
                 return Some(Frame::program(name, None, time, own_text(after)));
             }
             _ => {}
@@ -108,7 +127,7 @@ fn signed<'a>(rest: &'a str, time: Option<Stamp<'a>>) -> Option<Frame<'a>> {
 /// Lines without a date: `kernel: text`, `host kernel: text`, `earlyoom[45]: text`.
 fn read_undated(line: &str) -> Option<Frame<'_>> {
     for (index, (word, after)) in Words::of(line).take(3).enumerate() {
-        if let Some(glued) = kernel_tag(word) {
+        if let Some(glued) = kernel_tag(word).filter(|glued| index == 0 || glued.is_empty() || glued.starts_with('[')) {
             return Some(dmesg::after_kernel_tag(behind_tag(line, after, glued), None));
         }
         match signature(word) {
@@ -132,10 +151,11 @@ fn own_text(after: &str) -> &str {
     after.strip_prefix(' ').unwrap_or(after)
 }
 
-/// `kernel:`, or `kernel:[123.4` when the stamp touches it: what follows the colon in the word.
+/// `kernel:`, or `kernel:[123.4` and `kernel:watchdog:` when the text touches it, as in broadcasts to
+/// terminals: what follows the colon in the word.
 fn kernel_tag(word: &str) -> Option<&str> {
     if let Some(glued) = word.strip_prefix("kernel:") {
-        return (glued.is_empty() || glued.starts_with('[')).then_some(glued);
+        return Some(glued);
     }
     let inside = word.strip_prefix("kernel[")?;
     inside.strip_suffix("]:").map(|_| "")
@@ -191,6 +211,12 @@ fn is_known_program(name: &str) -> bool {
         "dbus-daemon",
     ];
     PROGRAMS.contains(&name)
+}
+
+/// `I125`: severity and number, where a hypervisor's log of its guest's console has a program.
+fn is_log_level(name: &str) -> bool {
+    let number = name.strip_prefix(['I', 'W', 'E']).unwrap_or_default();
+    number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// `kern.err`, before the signature in busybox' and OpenWrt's logs.
@@ -280,7 +306,8 @@ pub(super) fn time_of_day(line: &str) -> Option<Clock> {
 /// of them a klog header, a key or a sentence.
 fn is_date(text: &str) -> bool {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let is_word = |word: &&str| word.chars().count() <= 16 && !word.ends_with(':') && !word.contains(['"', '=', '{', '(', '@']);
+    let is_word =
+        |word: &&str| *word == "@" || (word.chars().count() <= 16 && !word.ends_with(':') && !word.contains(['"', '=', '{', '(', '@']));
     words.len() <= 6 && words.iter().all(is_word) && !words.last().is_some_and(|word| is_klog_date(word))
 }
 
@@ -288,6 +315,13 @@ fn is_date(text: &str) -> bool {
 pub(super) fn is_klog_date(word: &str) -> bool {
     let mut letters = word.bytes();
     letters.next().is_some_and(|severity| b"IWEF".contains(&severity)) && word.len() == 5 && letters.all(|byte| byte.is_ascii_digit())
+}
+
+/// klog's line at the begin of a text or behind a word or two.
+pub(super) fn klog_behind(text: &str) -> Option<&str> {
+    let (word, after) = Words::of(text).take(3).find(|(word, _)| is_klog_date(word))?;
+    time_of_day(after)?;
+    text.get(text.len() - after.len() - word.len()..)
 }
 
 /// Skips `.123456`, `+01:00`, `Z`, and a year or zone in words of their own; returns the rest and

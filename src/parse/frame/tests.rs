@@ -139,6 +139,8 @@ fn a_program_s_log_without_a_signature_is_not_the_kernel() {
         "I1123 20:26:56.123456     688 x.go:1] Out of memory",
         "time=\"2026\" level=error msg=\"Out of memory\"",
         "{\"msg\":\"Out of memory\"}",
+        "[2026-11-23T20:26:56.123456789Z][kubelet][I] I1123 20:26:56.123456     688 x.go:1] Out of memory",
+        "7m Warning OOMKilling node/n Out of memory: Killed process 7 (x)",
     ] {
         let frame = auto_frame(line);
         assert!(!frame.may_be_kernel() && !frame.is_forged(), "{line}");
@@ -151,6 +153,50 @@ fn entries_of_the_journal_as_json() {
     assert_eq!((kernel.origin, kernel.level, kernel.text.as_ref()), (Origin::Kernel, Some(3), "a"));
     assert_eq!(auto_frame(r#"{"MESSAGE":[104,105,255],"_TRANSPORT":"kernel"}"#).text, "hi\u{fffd}");
     assert_eq!(auto_frame(r#"{"ts":1,"msg":"Probe failed"}"#).origin, Origin::Unknown);
+}
+
+#[test]
+fn entries_of_collectors() {
+    for line in [
+        r#"{"ident":"kernel","message":"[ 1.000000] x","host":"n"}"#,
+        r#"{"log":"[ 1.000000] x\n","stream":"stdout","time":"2026-11-23T20:26:56Z"}"#,
+        r#"{"jsonPayload":{"MESSAGE":"x","SYSLOG_IDENTIFIER":"kernel"},"resource":{"type":"k8s_node"}}"#,
+        r#"{"transport":"kernel","syslog_identifier":"kernel","message":"x"}"#,
+        r#"{"message":"Nov 23 20:26:56 n kernel: x"}"#,
+        r#"{"priority":6,"sequence":9,"sec":1,"usec":0,"msg":"x"}"#,
+    ] {
+        let frame = auto_frame(line);
+        assert_eq!((frame.origin, frame.text.as_ref()), (Origin::Kernel, "x"), "{line}");
+    }
+    let kubelet = auto_frame(r#"{"ident":"kubelet","pid":"7","message":"x"}"#);
+    assert_eq!((kubelet.program_name(), kubelet.text.as_ref()), (Some("kubelet"), "x"));
+}
+
+#[test]
+fn a_stamp_in_front_of_a_whole_line() {
+    for line in [
+        "2026-11-23T20:26:56.1234567Z [ 1.000000] x",
+        "2026-11-23T20:26:56.1234567Z stdout F Nov 23 20:26:56 n kernel: x",
+        "[2026-11-23 20:26:56] [Mon Nov 23 20:26:56 2026] x",
+        "11-23 20:26:56.789 <4>[ 1.000000] x",
+        "Nov 23 20:26:56 n kernel: <4>[ 1.000000] x",
+        "Nov 23, 2026 @ 20:26:56.000 n kernel: x",
+        "2026-11-23T20:26:56.127Z In(05) vcpu-5 - Guest: <6>[ 1.000000] x",
+        "2026-11-23T20:26:56.127Z| vcpu-0| I125: Guest: <6>[ 1.000000] x",
+        "n: kern: warning: [2026-11-23T20:26:56.123456789Z]: x",
+        "[ 1.000000@3] x",
+        "00.000001] x",
+        "[11月23 20:26] x",
+        " kernel:x",
+    ] {
+        let frame = auto_frame(line);
+        assert_eq!((frame.origin, frame.text.as_ref()), (Origin::Kernel, "x"), "{line}");
+    }
+    // A figure's name is no program's.
+    let figures = auto_frame("2026-11-23T20:26:56.1234567Z [1.000000] memory: usage 4kB");
+    assert_eq!((figures.origin, figures.text.as_ref()), (Origin::Kernel, "memory: usage 4kB"));
+    let talos = auto_frame("user: warning: [2026-11-23T20:26:56.1Z]: [talos] x");
+    assert_eq!((talos.program_name(), talos.text.as_ref(), talos.is_forged()), (Some("talos"), "x", false));
 }
 
 #[test]

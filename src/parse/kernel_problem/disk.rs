@@ -94,7 +94,7 @@ impl DiskProblem {
             DiskKind::NvmeTimeout
         } else {
             const STATEMENTS: [(&str, DiskKind); 9] = [
-                ("Device not ready; aborting reset", DiskKind::NvmeResetFailed),
+                ("Device not ready; aborting", DiskKind::NvmeResetFailed),
                 ("Removing after probe failure", DiskKind::NvmeResetFailed),
                 ("Disabling device after reset failure", DiskKind::NvmeResetFailed),
                 ("failed to reset controller", DiskKind::NvmeResetFailed),
@@ -263,6 +263,7 @@ mod tests {
             ("nvme 0000:02:00.0: I/O 7 QID 2 timeout, reset controller", "nvme_timeout", "0000:02:00.0"),
             ("nvme nvme3: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10", "nvme_reset", "nvme3"),
             ("nvme nvme3: Device not ready; aborting reset, CSTS=0x1", "nvme_reset_failed", "nvme3"),
+            ("nvme nvme3: Device not ready; aborting initialisation, CSTS=0x0", "nvme_reset_failed", "nvme3"),
             ("nvme nvme3: Removing after probe failure status: -19", "nvme_reset_failed", "nvme3"),
             ("block nvme3n1: no usable path - requeuing I/O", "no_usable_path", "nvme3n1"),
         ] {

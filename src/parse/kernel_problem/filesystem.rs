@@ -77,7 +77,7 @@ impl FilesystemProblem {
             ("remounting filesystem read-only", RemountRo),
             ("warning: mounting fs with errors", Ext4Error),
             ("warning: mounting unchecked fs", Ext4Error),
-            ("error count since last fsck", Ext4Error),
+            ("error count", Ext4Error),
             ("initial error at", Ext4Error),
             ("last error at", Ext4Error),
             ("delayed block allocation failed", Ext4Error),
@@ -105,6 +105,12 @@ impl FilesystemProblem {
         if let Some(rest) = statement.strip_prefix("Aborting journal on device ") {
             return Some(Self::of(JournalAbort, word(rest).map(without_inode), statement));
         }
+        if let Some((_, journal)) = statement.split_once("when updating journal superblock for ") {
+            return Some(Self::of(IoError, word(journal).map(|name| without_inode(name.trim_end_matches('.'))), statement));
+        }
+        if statement.starts_with("Error while async write back metadata") {
+            return Some(Self::of(IoError, None, statement));
+        }
         if let Some(rest) = statement.strip_prefix("Detected IO errors while flushing file data on ") {
             return Some(Self::of(IoError, word(rest).map(without_inode), statement));
         }
@@ -121,6 +127,7 @@ impl FilesystemProblem {
             ("corruption of in-memory data", XfsCorruption),
             ("corruption of on-disk metadata", XfsCorruption),
             ("corruption detected", XfsCorruption),
+            ("corruption warning", XfsCorruption),
             ("metadata corruption detected", XfsCorruption),
             ("metadata crc error detected", XfsCorruption),
             ("internal error", XfsCorruption),
@@ -243,6 +250,8 @@ mod tests {
             ("EXT4-fs (vdb7): I/O error while writing superblock", "io_error", "vdb7"),
             ("EXT4-fs warning (device vdb7): ext4_end_bio:330: I/O error 10 writing to inode 12 starting block 99)", "io_error", "vdb7"),
             ("JBD2: Detected IO errors while flushing file data on vdb7-8", "io_error", "vdb7"),
+            ("JBD2: I/O error when updating journal superblock for vdb7-8.", "io_error", "vdb7"),
+            ("JBD2: Error -5 detected when updating journal superblock for dm-3-8.", "io_error", "dm-3"),
             (
                 "XFS (dm-1): Corruption of in-memory data (0x8) detected at x+0x1/0x2 [xfs] (fs/xfs/x.c:1).  Shutting down filesystem.",
                 "xfs_corruption",

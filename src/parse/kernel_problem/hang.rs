@@ -100,7 +100,8 @@ impl Hang {
             .split_once(" self-detected stall")
             .or_else(|| statement.split_once(" detected stall"))
             .or_else(|| statement.split_once(" detected expedited stalls"))?;
-        let cpu = between(rest, "{", "}").and_then(small_number);
+        // `detected stall on CPU 3 (t=60031 jiffies)` until 3.1.
+        let cpu = between(rest, "{", "}").or_else(|| after(rest, "on CPU ")).and_then(small_number);
         Some(Self::of(HangKind::RcuStall, Process::default(), None, cpu))
     }
 
@@ -229,6 +230,7 @@ mod tests {
             assert_eq!(report(line)["kind"], "rcu_stall", "{line}");
         }
         assert_eq!(report("INFO: rcu_sched self-detected stall on CPU { 3}  (t=60000 jiffies g=1 c=0 q=1)")["cpu"], 3);
+        assert_eq!(report("INFO: rcu_sched_state detected stall on CPU 5 (t=15000 jiffies)")["cpu"], 5);
         assert_eq!(stalled_cpu("rcu: \t24-....: (14837 ticks this GP) idle=521c"), Some(24));
         assert_eq!(stalled_cpu("\t3-...: (1 GPs behind) idle=1"), Some(3));
         assert_eq!(stalled_cpu("\t3: (1 GPs behind) idle=1"), Some(3));

@@ -176,7 +176,9 @@ impl HardwareProblem {
         let rest = rest.strip_prefix("Multiple ").unwrap_or(rest);
         let kind = aer_severity(rest)?;
         let source = after(rest, "received: ").or_else(|| after(rest, "received from "))?;
-        Some(Self { device: pci_address(source).or_else(|| pci_address(prefix)), ..Self::of(kind) })
+        // A port that did not learn the source names the host bridge.
+        let source = pci_address(source).filter(|source| !source.ends_with(":00:00.0"));
+        Some(Self { device: source.or_else(|| pci_address(prefix)), ..Self::of(kind) })
     }
 
     /// drivers/thermal/intel/therm_throt.c and drivers/thermal/thermal_core.c.
@@ -347,6 +349,7 @@ mod tests {
             ("pcieport 0000:00:1d.0: AER: Corrected error received: 0000:04:00.0", "pcie_aer_corrected", "0000:04:00.0"),
             ("pcieport 0000:00:1d.0: AER: Multiple Corrected error received: id=00e8", "pcie_aer_corrected", "0000:00:1d.0"),
             ("pcieport 0000:00:1d.0: AER: Correctable error message received from 0000:04:00.0", "pcie_aer_corrected", "0000:04:00.0"),
+            ("pcieport 0000:00:1d.0: AER: Correctable error message received from 0000:00:00.0", "pcie_aer_corrected", "0000:00:1d.0"),
         ] {
             assert_eq!(fields(line, ["kind", "device", "cpu"]), json!([kind, device, null]), "{line}");
         }

@@ -1,6 +1,6 @@
 //! The rest: the kernel's own faults, and notices that explain a death only together with others.
 
-use super::fields::{Process, Said, after, before, fill_in, number, said, word};
+use super::fields::{Process, Said, after, before, between, fill_in, number, said, word};
 use crate::model::Pid;
 use serde::Serialize;
 use std::fmt;
@@ -141,6 +141,7 @@ impl OtherProblem {
                 OtherKind::KernelPanic | OtherKind::TcpMemory => true,
                 OtherKind::Oops => self.pid == later.pid || self.pid.is_none() || later.pid.is_none(),
                 OtherKind::LogLoss => false,
+                OtherKind::UserspaceOomKill if self.pid.is_none() && later.pid.is_none() => is_unit_of(&self.cgroup, &later.cgroup),
                 _ => (&self.comm, self.pid, &self.cgroup, &self.device) == (&later.comm, later.pid, &later.cgroup, &later.device),
             }
     }
@@ -151,7 +152,7 @@ impl OtherProblem {
 }
 
 /// Understands what programs say about kills that the kernel does not log: systemd-coredump, earlyoom,
-/// systemd-oomd, and systemd about the latter. Their lines are theirs alone, so `program` decides.
+/// systemd-oomd, Talos, and systemd about systemd-oomd. Their lines are theirs alone, so `program` decides.
 pub(super) fn read_program(program: &str, text: &str) -> Option<OtherProblem> {
     match program {
         "systemd-coredump" => {
@@ -175,6 +176,12 @@ pub(super) fn read_program(program: &str, text: &str) -> Option<OtherProblem> {
             let cgroup = text.strip_prefix("Killed ")?.split_whitespace().next().filter(|path| path.starts_with('/'))?;
             Some(OtherProblem { cgroup: said(cgroup), ..OtherProblem::saying(OtherKind::UserspaceOomKill, text) })
         }
+        // runtime.OOMController (since 1.12): `Sending SIGKILL to cgroup {"component": .., "cgroup": "/sys/fs/cgroup/kubepods/..."}`.
+        "talos" => {
+            let rest = text.strip_prefix("Sending SIGKILL to cgroup")?;
+            let cgroup = between(rest, "\"cgroup\": \"", "\"").map(|path| path.strip_prefix("/sys/fs/cgroup").unwrap_or(path));
+            Some(OtherProblem { cgroup: cgroup.and_then(said), ..OtherProblem::saying(OtherKind::UserspaceOomKill, text) })
+        }
         // PID 1 about the unit of the cgroup (unit_check_oomd_kill, src/core/unit.c, systemd 248):
         // `cri-containerd-0.scope: systemd-oomd killed 3 process(es) in this unit.`
         "systemd" => {
@@ -184,6 +191,12 @@ pub(super) fn read_program(program: &str, text: &str) -> Option<OtherProblem> {
         }
         _ => None,
     }
+}
+
+/// systemd-oomd tells the cgroup that it killed, and PID 1 the unit that ended.
+fn is_unit_of(cgroup: &Option<String>, unit: &Option<String>) -> bool {
+    let (Some(cgroup), Some(unit)) = (cgroup, unit) else { return cgroup == unit };
+    cgroup == unit || cgroup.strip_suffix(unit.as_str()).is_some_and(|parent| parent.ends_with('/'))
 }
 
 fn said_unit(unit: &str) -> Option<String> {
@@ -265,7 +278,17 @@ mod tests {
         let oomd = found("systemd-oomd", "Killed /user.slice/shop.scope due to memory pressure for /user.slice being 61% > 50% for > 20s")
             .expect("kill");
         assert_eq!(oomd["cgroup"], "/user.slice/shop.scope");
+        let talos = r#"Sending SIGKILL to cgroup {"component": "controller-runtime", "cgroup": "/sys/fs/cgroup/kubepods/burstable/podx"}"#;
+        assert_eq!(found("talos", talos).expect("kill")["cgroup"], "/kubepods/burstable/podx");
         assert_eq!(found("earlyoom", "sending SIGTERM when mem <= 10.00% and swap <= 10.00%,"), None);
         assert_eq!(found("shop", "Process 77 (shop) of user 1000 dumped core."), None);
+    }
+
+    #[test]
+    fn a_unit_that_systemd_oomd_killed_is_told_once() {
+        let told = |program, text| recognise_program(program, text).expect(text);
+        let oomd = told("systemd-oomd", "Killed /system.slice/shop.service due to memory pressure for /system.slice being 61% > 50%");
+        assert!(oomd.is_same_event(&told("systemd", "shop.service: systemd-oomd killed 2 process(es) in this unit.")));
+        assert!(!oomd.is_same_event(&told("systemd", "op.service: systemd-oomd killed 2 process(es) in this unit.")));
     }
 }

@@ -73,7 +73,7 @@ fn kill_reason(said: &Said<'_, '_>) -> Option<Observation> {
 fn reason(text: &str) -> KillReason {
     let lower = text.to_ascii_lowercase();
     let has = |words: &str| lower.contains(words);
-    if has("failed liveness probe") {
+    if has("failed liveness probe") || has("is unhealthy, it will be killed and re-created") {
         KillReason::Probe(Probe::Liveness)
     } else if has("failed startup probe") {
         KillReason::Probe(Probe::Startup)
@@ -143,6 +143,17 @@ mod tests {
             assert_eq!(found.situation, Situation::ProbeFailed { probe: Probe::Liveness, errored }, "{text}");
             assert_eq!((found.subject.path().as_deref(), found.subject.container.as_deref()), (Some("ns/web-0"), Some("app")), "{text}");
             assert_eq!(found.subject.uid.as_ref().map(PodUid::as_str), Some(UID));
+        }
+    }
+
+    #[test]
+    fn the_reason_of_a_kill_of_every_generation() {
+        for reason in [
+            "Container app failed liveness probe, will be restarted",
+            "pod \"web-0_ns(x)\" container \"app\" is unhealthy, it will be killed and re-created.",
+        ] {
+            let found = observed(&format!("Container \"app\" ({{\"docker\" \"x\"}}) of pod web-0_ns({UID}): {reason}")).expect("reason");
+            assert_eq!(found.situation, Situation::KillReason { reason: KillReason::Probe(Probe::Liveness) }, "{reason}");
         }
     }
 

@@ -107,6 +107,12 @@ fn sandbox(said: &Said<'_, '_>) -> Option<Observation> {
         "Sandbox for pod has no IP address",
         "Multiple sandboxes are ready for Pod",
     ];
+    // `Error adding ns_name/id to network x: reason` of the plugin manager (until 1.23), before the call's own error.
+    if said.begins(&["Error adding", "Error while adding to cni network"]) && said.tells("network") {
+        let names = said.after("Error adding ").and_then(|rest| rest.split_once('/')?.0.split_once('_'));
+        let pod = names.map(|(namespace, name)| format!("{namespace}/{name}")).and_then(|path| Subject::of_path(&path));
+        return Some(said.about(pod.unwrap_or_default(), Situation::SandboxFailed));
+    }
     if said.begins(&FAILED) {
         let unreachable = is_unreachable(said.error());
         let situation =
@@ -237,6 +243,9 @@ mod tests {
     fn sandboxes_and_networks() {
         assert_eq!(situation("\"Failed to create sandbox for pod\" err=\"x\" pod=\"ns/a\""), Some(Situation::SandboxFailed));
         assert_eq!(situation("CreatePodSandbox for pod \"a_ns(x)\" failed: rpc error"), Some(Situation::SandboxFailed));
+        let plugin = observed("Error adding ns_web-0/0f3a to network cbr0: open /run/x: no such file or directory").expect("plugin");
+        assert_eq!((plugin.situation, plugin.subject.path().as_deref()), (Situation::SandboxFailed, Some("ns/web-0")));
+        assert_eq!(situation("Error adding network: open /run/x: no such file or directory"), Some(Situation::SandboxFailed));
         assert_eq!(
             situation("\"No ready sandbox for pod can be found. Need to start a new one\" pod=\"ns/a\""),
             Some(Situation::SandboxChanged)

@@ -167,8 +167,8 @@ fn limit_line(text: &str) -> Option<OomLine<'_>> {
         ("kmem: usage ", OomLine::Kmem),
     ];
     let (line, figures) = LINES.iter().find_map(|(start, line)| Some((line, text.strip_prefix(start)?)))?;
-    let usage_kib = fields::leading_number(figures).filter(|(_, rest)| rest.starts_with("kB")).map(|(usage, _)| usage);
-    Some(line(LimitUse { usage_kib, limit_kib: fields::kib(figures, "limit "), failcnt: fields::number(figures, "failcnt ") }))
+    let (usage, _) = fields::leading_number(figures).filter(|(_, rest)| rest.starts_with("kB"))?;
+    Some(line(LimitUse { usage_kib: Some(usage), limit_kib: fields::kib(figures, "limit "), failcnt: fields::number(figures, "failcnt ") }))
 }
 
 fn memory_line(text: &str) -> Option<OomLine<'_>> {
@@ -320,6 +320,7 @@ mod tests {
             "INFO: task x:19 blocked for more than 122 seconds.",
             "cgroup: fork rejected by pids controller in /kubepods/podx",
             "Killed /user.slice/a.scope due to memory pressure",
+            "memory: usage is what top shows",
             "sending SIGKILL to process 26 uid 1000 \"simple\": badness 966",
             "$ dmesg | grep \"invoked oom-killer\"",
             " oom_kill_process+0xe6/0x120",
