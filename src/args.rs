@@ -2,7 +2,10 @@
 
 use crate::{
     cli,
-    config::{AgentConfig, ConfigError, DisksChoice, KernelLogChoice, KubeletAddress, KubeletApi, KubeletLogChoice, Output, PodSourceChoice, Roots, Trust},
+    config::{
+        AgentConfig, ConfigError, DisksChoice, KernelLogChoice, KubeletAddress, KubeletApi, KubeletLogChoice, Output, PodSourceChoice,
+        Roots, Trust,
+    },
 };
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};

@@ -296,7 +296,16 @@ mod tests {
         ] {
             assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
         }
-        for wrong in ["", "10.0.0.7:10250", "http://10.0.0.7:10255", "https://", "https://:10250", "https://a:b", "https://a:1/pods", "https://a@b:1"] {
+        for wrong in [
+            "",
+            "10.0.0.7:10250",
+            "http://10.0.0.7:10255",
+            "https://",
+            "https://:10250",
+            "https://a:b",
+            "https://a:1/pods",
+            "https://a@b:1",
+        ] {
             let error = read(wrong).expect_err(wrong);
             assert!(error.contains("https://HOST:PORT"), "{error}");
         }

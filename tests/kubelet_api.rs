@@ -1,12 +1,6 @@
 //! The kubelet's HTTPS API as a source, against a TLS server that answers and refuses in every way.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test ends where it is surprised"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test ends where it is surprised")]
 
 use nodewhy::{
     config::{KubeletApi, Trust},
@@ -195,7 +189,10 @@ async fn a_kubelet_that_is_trusted_is_asked_with_the_token_and_its_answers_are_t
     assert_eq!(report.state, SourceState::Up, "{}", report.detail);
     let asked = server.asked();
     assert!(asked[0].starts_with("get /configz ") && asked[1].starts_with("get /metrics/probes "), "{asked:?}");
-    assert!(asked.iter().all(|head| head.contains("authorization: bearer s3cret\r\n") && head.contains("user-agent: nodewhy/")), "{asked:?}");
+    assert!(
+        asked.iter().all(|head| head.contains("authorization: bearer s3cret\r\n") && head.contains("user-agent: nodewhy/")),
+        "{asked:?}"
+    );
 }
 
 #[tokio::test]

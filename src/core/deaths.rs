@@ -1,6 +1,8 @@
 //! Ends of containers inside the core: noticed, held until their witnesses had time to speak, told, counted.
 
-use super::{ContainerKey, Core, Effect, KubeletQuestion, death_words::DeathWords, kernel_problems::outlives_pods, oom_telling::subject_key};
+use super::{
+    ContainerKey, Core, Effect, KubeletQuestion, death_words::DeathWords, kernel_problems::outlives_pods, oom_telling::subject_key,
+};
 use crate::{
     diagnosis::{
         crash_loop::Story,
@@ -453,7 +455,11 @@ impl Core {
         related: Vec<FindingId>,
     ) -> Finding {
         let log_excerpt = self.deaths.excerpt_of(death);
-        Finding { related, log_excerpt, ..self.finding_of_end(&position(death), self.subject_of(death), death.ended.wall, explanation, crash_loop) }
+        Finding {
+            related,
+            log_excerpt,
+            ..self.finding_of_end(&position(death), self.subject_of(death), death.ended.wall, explanation, crash_loop)
+        }
     }
 
     /// The finding about one end, however it was learnt.

@@ -60,11 +60,7 @@ impl Core {
 }
 
 fn witness(at: Moment, source: EvidenceSource, whose: String, stalled: Stalled) -> Witness {
-    let said = format!(
-        "tasks of {whose} waited for {} in {} % of {} s",
-        stalled.resource,
-        stalled.some_percent(),
-        stalled.of_us / 1_000_000
-    );
+    let said =
+        format!("tasks of {whose} waited for {} in {} % of {} s", stalled.resource, stalled.some_percent(), stalled.of_us / 1_000_000);
     Witness { at, kind: format!("waited:{whose}:{}", stalled.resource), said, source }
 }

@@ -43,11 +43,7 @@ impl ProbeRules {
     pub fn of(container: &ContainerRecord, grace_seconds: Option<u64>) -> Self {
         // The API server's default (core/v1, `terminationGracePeriodSeconds`).
         const GRACE_SECONDS: u64 = 30;
-        Self {
-            liveness: container.liveness_rule,
-            startup: container.startup_rule,
-            grace_seconds: grace_seconds.unwrap_or(GRACE_SECONDS),
-        }
+        Self { liveness: container.liveness_rule, startup: container.startup_rule, grace_seconds: grace_seconds.unwrap_or(GRACE_SECONDS) }
     }
 
     /// Whether there are any.
@@ -102,7 +98,8 @@ impl ProbeCountRise {
         };
         let tries = if self.rise.failed == 1 { "try" } else { "tries" };
         let (failed, threshold, seconds) = (self.rise.failed, self.rule.failure_threshold, ended.boot.seconds_since(self.rise.from));
-        let what = format!("in the {seconds} s before, {failed} failed {tries} of its {probe} probe; {threshold} in a row end the container");
+        let what =
+            format!("in the {seconds} s before, {failed} failed {tries} of its {probe} probe; {threshold} in a row end the container");
         Evidence { source: EvidenceSource::KubeletApi, time: ended.wall, what, supports, how_matched: "pod uid and container".into() }
     }
 }

@@ -55,7 +55,11 @@ impl ProbeHistory {
         self.series.retain(|key, _| present.contains(key));
         let too_close = self.readings.iter().rev().nth(1).is_some_and(|before| at.seconds_since(*before) < APART_SECONDS);
         if too_close || self.readings.len() >= MAX_READINGS {
-            if too_close { self.readings.pop_back() } else { self.readings.pop_front() };
+            if too_close {
+                self.readings.pop_back()
+            } else {
+                self.readings.pop_front()
+            };
         }
         self.readings.push_back(at);
     }

@@ -47,7 +47,11 @@ const DENIED: &str = "a permission was denied";
 /// Ordered: what names a cause best comes first.
 const PATTERNS: &[Pattern] = &[
     pattern(&["exec ", "exec format error"], Some(Cause::ExecFormat), "its program is built for another kind of machine"),
-    pattern(&["annot execute binary file", "xec format error"], Some(Cause::ExecFormat), "its program is built for another kind of machine"),
+    pattern(
+        &["annot execute binary file", "xec format error"],
+        Some(Cause::ExecFormat),
+        "its program is built for another kind of machine",
+    ),
     pattern(&["bad interpreter"], Some(Cause::StartError), INTERPRETER),
     pattern(&["env: ", "\\r", "o such file or directory"], Some(Cause::StartError), INTERPRETER),
     pattern(&["env: ", "\r", "o such file or directory"], Some(Cause::StartError), INTERPRETER),
@@ -226,7 +230,11 @@ mod tests {
             ("Exception in thread \"main\" java.lang.NullPointerException", Some(Cause::AppPanic), "an uncaught Java exception"),
             ("Unhandled exception. System.InvalidOperationException: x", Some(Cause::AppPanic), "an unhandled exception"),
             ("PHP Fatal error:  Uncaught Error: Call to undefined function", Some(Cause::AppPanic), "an uncaught exception"),
-            ("java.lang.OutOfMemoryError: Java heap space", Some(Cause::AppError), "the Java heap was exhausted, inside the container's limit"),
+            (
+                "java.lang.OutOfMemoryError: Java heap space",
+                Some(Cause::AppError),
+                "the Java heap was exhausted, inside the container's limit",
+            ),
             (
                 "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory",
                 Some(Cause::AppError),
@@ -249,7 +257,11 @@ mod tests {
             ("OSError: [Errno 24] Too many open files", None, FILES),
             ("Error: EMFILE: too many open files, open '/x'", None, FILES),
             ("exec /usr/local/bin/app: exec format error", Some(Cause::ExecFormat), "its program is built for another kind of machine"),
-            ("sh: /app: cannot execute binary file: Exec format error", Some(Cause::ExecFormat), "its program is built for another kind of machine"),
+            (
+                "sh: /app: cannot execute binary file: Exec format error",
+                Some(Cause::ExecFormat),
+                "its program is built for another kind of machine",
+            ),
             (
                 "standard_init_linux.go:228: exec user process caused: exec format error",
                 Some(Cause::ExecFormat),
@@ -283,7 +295,10 @@ mod tests {
     #[test]
     fn an_exception_tells_its_reason_besides() {
         let lines = ["Traceback (most recent call last):".to_owned(), "ConnectionRefusedError: [Errno 111] Connection refused".into()];
-        assert_eq!(LastWords::of(&lines).map(|words| words.clause()).as_deref(), Some("an uncaught Python exception, and a connection was refused"));
+        assert_eq!(
+            LastWords::of(&lines).map(|words| words.clause()).as_deref(),
+            Some("an uncaught Python exception, and a connection was refused")
+        );
     }
 
     #[test]

@@ -125,13 +125,28 @@ mod tests {
             })
         };
         for (text, expected) in [
-            (r#"{"level":"warn","ts":"2026-11-29T20:03:31.609Z","caller":"wal/wal.go:808","msg":"slow fdatasync","took":"7.646784282s","expected-duration":"1s"}"#, ("sync", Some(7646))),
-            (r#"{"level":"warn","ts":"2026-11-29T20:03:31.099Z","caller":"etcdserver/raft.go:440","msg":"leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk","to":"69b38ac7138de88d","heartbeat-interval":"100ms","expected-duration":"200ms","exceeded-duration":"6.945692095s"}"#, ("heartbeat", Some(6945))),
-            (r#"{"level":"warn","ts":"2026-11-29T19:47:26.927Z","caller":"etcdserver/util.go:167","msg":"apply request took too long","took":"6.05729729s","expected-duration":"100ms","prefix":"","request":"header:<ID:18265371010051868424 > put:<key:\"foo1000\" value_size:600 >","response":"size:4"}"#, ("request", Some(6057))),
+            (
+                r#"{"level":"warn","ts":"2026-11-29T20:03:31.609Z","caller":"wal/wal.go:808","msg":"slow fdatasync","took":"7.646784282s","expected-duration":"1s"}"#,
+                ("sync", Some(7646)),
+            ),
+            (
+                r#"{"level":"warn","ts":"2026-11-29T20:03:31.099Z","caller":"etcdserver/raft.go:440","msg":"leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk","to":"69b38ac7138de88d","heartbeat-interval":"100ms","expected-duration":"200ms","exceeded-duration":"6.945692095s"}"#,
+                ("heartbeat", Some(6945)),
+            ),
+            (
+                r#"{"level":"warn","ts":"2026-11-29T19:47:26.927Z","caller":"etcdserver/util.go:167","msg":"apply request took too long","took":"6.05729729s","expected-duration":"100ms","prefix":"","request":"header:<ID:18265371010051868424 > put:<key:\"foo1000\" value_size:600 >","response":"size:4"}"#,
+                ("request", Some(6057)),
+            ),
             ("2026-11-29 20:04:29.271026 W | wal: sync duration of 8.68742983s, expected less than 1s", ("sync", Some(8687))),
-            ("2026-11-29 20:04:38.999139 W | etcdserver: failed to send out heartbeat on time (exceeded the 100ms timeout for 18.252274775s, to 9e737febb6b99eee)", ("heartbeat", Some(18252))),
+            (
+                "2026-11-29 20:04:38.999139 W | etcdserver: failed to send out heartbeat on time (exceeded the 100ms timeout for 18.252274775s, to 9e737febb6b99eee)",
+                ("heartbeat", Some(18252)),
+            ),
             ("2026-11-29 20:04:38.999149 W | etcdserver: server is likely overloaded", ("heartbeat", None)),
-            (r#"2026-11-29 19:48:38.339386 W | etcdserver: request "header:<ID:18265371010069860360 > put:<key:\"foo0000\" value_size:600 >" with result "size:4" took too long (6.044148771s) to execute"#, ("request", Some(6044))),
+            (
+                r#"2026-11-29 19:48:38.339386 W | etcdserver: request "header:<ID:18265371010069860360 > put:<key:\"foo0000\" value_size:600 >" with result "size:4" took too long (6.044148771s) to execute"#,
+                ("request", Some(6044)),
+            ),
         ] {
             assert_eq!(rounded(text), Some(expected), "{text}");
         }
@@ -141,7 +156,9 @@ mod tests {
     #[test]
     fn other_versions() {
         assert_eq!(
-            of(r#"{"level":"warn","ts":"2024-05-16T18:34:36.9Z","caller":"v3rpc/x.go:1","msg":"waiting for ReadIndex response took too long, retrying","sent-request-id":1,"retry-timeout":"500ms"}"#),
+            of(
+                r#"{"level":"warn","ts":"2024-05-16T18:34:36.9Z","caller":"v3rpc/x.go:1","msg":"waiting for ReadIndex response took too long, retrying","sent-request-id":1,"retry-timeout":"500ms"}"#
+            ),
             Some(EtcdComplaint::SlowRequest { took: millis(500) })
         );
         assert_eq!(

@@ -170,7 +170,10 @@ impl Followed {
         let read = self.file.read_at(&mut bytes, self.at)?;
         let read = bytes.get(..read).unwrap_or_default();
         // A line that is not whole yet is read again, unless it fills the piece.
-        let whole = read.iter().rposition(|byte| *byte == b'\n').map_or(if read.len() == PIECE { read.len() } else { 0 }, |end| end.saturating_add(1));
+        let whole = read
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(if read.len() == PIECE { read.len() } else { 0 }, |end| end.saturating_add(1));
         self.at = self.at.saturating_add(whole as u64);
         let lines = read.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n').skip(usize::from(skipped));
         let told = lines.filter(|line| !line.is_empty()).map(|line| line.get(..LONGEST).unwrap_or(line)).map(String::from_utf8_lossy);

@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     findings::EvidenceSource,
     signal::{
-        CountedProbe, EvictionLayer, EvictionSettings, FilesystemSample, KubeletConfiguration, LayerKind, ProbeCount, ProbeCounts, ProbeRule,
-        RoomSample,
+        CountedProbe, EvictionLayer, EvictionSettings, FilesystemSample, KubeletConfiguration, LayerKind, ProbeCount, ProbeCounts,
+        ProbeRule, RoomSample,
     },
 };
 
@@ -21,7 +21,8 @@ fn probed(attempt: u32, state: ContainerState) -> PodRecord {
 }
 
 fn counts(failed: Option<u64>) -> Body {
-    let count = |failed| ProbeCount { pod: PodUid::parse(UID).expect("uid"), container: "app".into(), probe: CountedProbe::Liveness, failed };
+    let count =
+        |failed| ProbeCount { pod: PodUid::parse(UID).expect("uid"), container: "app".into(), probe: CountedProbe::Liveness, failed };
     Body::ProbeCounts(ProbeCounts { counts: failed.map(count).into_iter().collect() })
 }
 
@@ -48,7 +49,10 @@ fn as_many_failures_as_end_it_right_before_its_end_name_the_probe() {
         let finding = ends(exit_code, Some(7), Some(10)).only();
         assert_eq!((finding.cause, finding.confidence, finding.blame), (Cause::LivenessProbe, Confidence::Likely, Blame::Workload));
         assert!(finding.summary.contains("as often as ends it, by the kubelet's own count"), "{}", finding.summary);
-        assert_eq!(told_by_counts(&finding), [("in the 40 s before, 3 failed tries of its liveness probe; 3 in a row end the container", true)]);
+        assert_eq!(
+            told_by_counts(&finding),
+            [("in the 40 s before, 3 failed tries of its liveness probe; 3 in a row end the container", true)]
+        );
     }
 }
 
@@ -103,7 +107,8 @@ fn the_kubelets_own_thresholds_outweigh_its_files_until_another_kubelet_runs() {
         inodes_free: None,
     };
     let room = || Body::Room(RoomSample { filesystems: vec![filesystem.clone()], pids: None, memory: None });
-    let answer = || Body::KubeletConfiguration(KubeletConfiguration { eviction: settings(LayerKind::Effective, "200Mi"), verbosity: Some(0) });
+    let answer =
+        || Body::KubeletConfiguration(KubeletConfiguration { eviction: settings(LayerKind::Effective, "200Mi"), verbosity: Some(0) });
     bench.say(1.0, answer());
     bench.say(2.0, on_disk("100Mi"));
     bench.say(3.0, room());

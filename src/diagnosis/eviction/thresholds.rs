@@ -188,7 +188,10 @@ mod tests {
         for amount in ["", "a lot", "10Qi%", "-", "1..5Gi"] {
             let layer = EvictionLayer { from: "/etc/kubelet.yaml".into(), ..layer(LayerKind::File, map(&[("memory.available", amount)])) };
             let why = effective(&EvictionSettings { layers: vec![layer], unread: None }).expect_err(amount);
-            assert_eq!(why, format!("`memory.available` is set to `{amount}`, which is neither an amount nor a share in /etc/kubelet.yaml"));
+            assert_eq!(
+                why,
+                format!("`memory.available` is set to `{amount}`, which is neither an amount nor a share in /etc/kubelet.yaml")
+            );
         }
         assert_eq!(told(vec![layer(LayerKind::File, map(&[("swap.available", "a lot")]))]), [], "a signal of a later kubelet");
     }

@@ -109,7 +109,11 @@ fn other(said: &Said<'_, '_>) -> Option<Observation> {
         Situation::Preempting
     } else if said.begins(&["Could not process manifest file", "Can't process manifest file"]) {
         Situation::ManifestInvalid
-    } else if said.begins(&["ListAndWatch ended unexpectedly for device plugin", "Endpoint became unhealthy", "Mark all resources Unhealthy"]) {
+    } else if said.begins(&[
+        "ListAndWatch ended unexpectedly for device plugin",
+        "Endpoint became unhealthy",
+        "Mark all resources Unhealthy",
+    ]) {
         Situation::DevicePluginLost
     } else if said.begins(&["Shutdown manager detected new shutdown event"]) {
         Situation::NodeShutdown

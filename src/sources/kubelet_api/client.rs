@@ -53,7 +53,10 @@ impl KubeletClient {
     fn no_client(&self, why: &str) -> Failure {
         let remedy = match &self.api.trust {
             Trust::Authority(path) => {
-                format!("--kubelet-ca has to name a file of PEM certificates ({}), and --kubelet-token-file one with a token", path.display())
+                format!(
+                    "--kubelet-ca has to name a file of PEM certificates ({}), and --kubelet-token-file one with a token",
+                    path.display()
+                )
             }
             Trust::Anybody => "--kubelet-token-file has to name a file with a token".into(),
         };
@@ -67,7 +70,10 @@ impl KubeletClient {
                 "the token was not sent; name the authority that signed the kubelet's serving certificate with --kubelet-ca; a kubelet without serverTLSBootstrap signs its own, which only --kubelet-insecure-skip-verify accepts",
             )
         } else if why.contains("onnection refused") {
-            (SourceState::Failing, "nothing listens there: the kubelet is down, or --kubelet-api names another address or port than its own")
+            (
+                SourceState::Failing,
+                "nothing listens there: the kubelet is down, or --kubelet-api names another address or port than its own",
+            )
         } else {
             (SourceState::Failing, "it is asked again; --kubelet-api has to name the kubelet of this node")
         };

@@ -151,10 +151,7 @@ struct Asking {
 impl Asking {
     fn new(api: KubeletApi, outlet: Outlet) -> Self {
         let now = Instant::now();
-        let turns = [
-            Turn::new(Question::Configuration, CONFIGURATION_EVERY, now),
-            Turn::new(Question::ProbeCounts, COUNTS_EVERY, now),
-        ];
+        let turns = [Turn::new(Question::Configuration, CONFIGURATION_EVERY, now), Turn::new(Question::ProbeCounts, COUNTS_EVERY, now)];
         Self { client: KubeletClient::new(api.clone()), api, outlet, turns, told: None }
     }
 
