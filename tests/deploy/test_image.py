@@ -37,7 +37,8 @@ class Image:
                 packed.write_bytes(blob(layer))
                 with tarfile.open(packed) as files:
                     self.members = files.getmembers()
-                    files.extractall(folder / "root", filter="fully_trusted")
+                    files.extraction_filter = lambda member, _: member     # as older Pythons do, which know no filters
+                    files.extractall(folder / "root")
         self.root = folder / "root"
 
     def run(self, *command, **options):

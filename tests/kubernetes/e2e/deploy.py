@@ -1,7 +1,7 @@
 """What is shipped to be applied is applied: every variant is shown to the API server, and each security profile is installed
 by helm on every node, asked what it sees, and upgraded to the next.
 
-    play(nodes)     after everything else, because it takes the suite's own agents away; problems by name, none where it is right
+    play(nodes)     after everything else, because it takes the suite's own agents away: names, each with its problems
 
 The kinds of operators are there as their CustomResourceDefinitions, without the operators: so their objects are admitted or
 refused as on a cluster that has them, and nothing comes of them.
@@ -27,11 +27,10 @@ OF_THE_NODE = ("kernel_log", "kubelet_log", "cgroups", "processes", "node_memory
 
 
 def play(nodes):
-    problems = {"variants_admitted": variants_admitted()}
+    yield "variants_admitted", variants_admitted()
     for profile in variants.PROFILES:
-        problems[f"profile_{profile}"] = profile_works(profile, nodes)
-    problems["nothing_left"] = nothing_left(nodes)
-    return problems
+        yield f"profile_{profile}", profile_works(profile, nodes)
+    yield "nothing_left", nothing_left(nodes)
 
 
 def helm(*arguments):
