@@ -312,6 +312,23 @@ fn a_kill_that_only_the_counter_saw_is_told_so() {
 }
 
 #[test]
+fn a_victim_that_held_most_of_the_node_is_no_neighbours_fault() {
+    const OTHER: &str = "99999999-2222-3333-4444-555555555555";
+    for (others_mib, blame) in [(40, Blame::Node), (5000, Blame::Neighbour)] {
+        let mut bench = Bench::new();
+        let other = format!("/kubepods/besteffort/pod{OTHER}");
+        // The victim's own sample is from before it grew; it held 60 MB when it was killed.
+        bench.sample(1.0, POD, 2, None, 0);
+        bench.sample(1.0, &path("a"), 2, None, 0);
+        bench.sample(1.0, &other, others_mib, None, 0);
+        bench.dump(3.0, "global_oom", &path("a"), "app", 17);
+        bench.say(14.0, Body::Tick);
+        let finding = bench.only();
+        assert_eq!((finding.cause, finding.blame), (Cause::OomNode, blame), "{}", finding.summary);
+    }
+}
+
+#[test]
 fn another_kubelets_pod_is_foreign() {
     let mut bench = Bench::new();
     let own = crate::model::PodUid::parse("99999999-2222-3333-4444-555555555555").expect("uid");

@@ -239,12 +239,11 @@ fn largest_suspect(event: &OomEvent, victim: &Victim, inventory: &Inventory, who
     let process = largest_process(event, inventory);
     match (largest, process) {
         (Some(pod), Some(process)) if process.held > pod.held && process.pod.is_none() => Some(process),
-        // The dump is of that very moment; a pod that grows fast has more than its latest sample says.
-        (Some(pod), Some(process)) if process.held > pod.held && process.pod == victim.pod => None,
+        // The kernel's lines are of that very moment; a pod that grows fast has more than its latest sample says.
+        (Some(pod), _) if pod.pod == victim.pod || own_memory(event) > pod.held => None,
         (Some(pod), Some(process)) if process.held > pod.held && process.pod != pod.pod => {
             Some(process).filter(|process| is_suspect(process, whole))
         }
-        (Some(pod), _) if pod.pod == victim.pod => None,
         (Some(pod), _) if is_suspect(&pod, whole) => Some(pod),
         (None, Some(process)) if process.pod != victim.pod || process.pod.is_none() => {
             Some(process).filter(|process| process.pod.is_none() || is_suspect(process, whole))
@@ -252,6 +251,12 @@ fn largest_suspect(event: &OomEvent, victim: &Victim, inventory: &Inventory, who
         _ => None,
     }
     .filter(|holder| holder.comm.is_none() || holder.comm.as_deref() != event.victim.comm.as_deref() || holder.pod.is_some())
+}
+
+/// What the kernel freed by killing the victim.
+fn own_memory(event: &OomEvent) -> Bytes {
+    let of_its_own = [event.victim.anon_rss, event.victim.shmem_rss];
+    of_its_own.into_iter().flatten().fold(Bytes(0), Bytes::saturating_add)
 }
 
 fn is_suspect(holder: &Holder, whole: Option<Bytes>) -> bool {
