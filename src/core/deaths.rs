@@ -330,19 +330,8 @@ impl Core {
         self.deaths.account_for_kill(kill);
         let story = self.add_to_story(death, kill.cause);
         let subject = self.subject_of(death);
-        let says_oom = death.termination.state.reason.as_deref() == Some("OOMKilled")
-            || crate::diagnosis::death::claims_init_oom(&death.termination.state);
-        let by_kernel = kill.cause != Cause::OomUserspace;
-        let remark = if !by_kernel {
-            ": a memory watcher in user space sent the signal"
-        } else if says_oom {
-            "; the kernel's log agrees"
-        } else {
-            ", not OOMKilled; the kernel's log shows that it was"
-        };
-        let evidence = death.status_evidence(says_oom || !by_kernel, remark);
         let Some(finding) = self.findings.get_mut(&kill.topic) else { return kill.cause };
-        finding.evidence.push(evidence);
+        finding.evidence.push(death.status_beside(kill, finding.attribution));
         if let Some(known) = finding.subjects.iter_mut().find(|known| known.container_id == death.container) {
             *known = subject;
         }

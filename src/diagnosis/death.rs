@@ -6,9 +6,9 @@
 use super::{exit::Exit, starvation::Starvation, termination::Termination};
 use crate::{
     findings::{Evidence, EvidenceSource},
-    model::{Attribution, Blame, BootTime, Cause, Confidence, ContainerId, Moment, PodUid, Scope},
+    model::{Attribution, Blame, BootTime, Cause, Confidence, ContainerId, Moment, PodUid, Scope, in_words},
     parse::container_log::LastWords,
-    signal::TerminatedState,
+    signal::{ContainerKind, TerminatedState},
 };
 use serde::{Deserialize, Serialize};
 
@@ -216,7 +216,26 @@ impl Death {
     /// Whether its status looks like a kill by the kernel, whether or not it says so.
     pub fn wants_a_kill(&self) -> bool {
         let state = &self.termination.state;
-        state.exit_code == 128 + 9 || state.reason.as_deref() == Some("OOMKilled") || claims_init_oom(state)
+        state.exit_code == 128 + 9 || claims_oom(state)
+    }
+
+    /// What Kubernetes says of an end that a kill explains, held against that kill. `by` is who told the kill.
+    pub fn status_beside(&self, kill: &KillNote, by: Attribution) -> Evidence {
+        let witness = if by == Attribution::Counter { "the cgroup's kill counter" } else { "the kernel's log" };
+        let state = &self.termination.state;
+        let passes_for_done = self.termination.kind == ContainerKind::Init && state.exit_code == 0;
+        let (supports, remark) = match (kill.cause, claims_oom(state)) {
+            (Cause::OomUserspace, _) => (true, ": a memory watcher in user space sent the signal".into()),
+            (_, false) => (false, format!(", not OOMKilled; {witness} shows that it was")),
+            (_, true) if passes_for_done => {
+                (true, format!("; {witness} agrees, and the kubelet takes such an init container for failed, whatever its exit code"))
+            }
+            (Cause::OomNode | Cause::OomNodeAllocatable, true) => {
+                (true, format!("; {witness} agrees, and shows that memory ran out beyond the container's own limit"))
+            }
+            (_, true) => (true, format!("; {witness} agrees")),
+        };
+        self.status_evidence(supports, &remark)
     }
 
     /// What Kubernetes says, as evidence.
@@ -338,18 +357,18 @@ impl Death {
     /// `OOMKilled`, and a SIGKILL, are held against the kernel's own log.
     fn weigh_oom_claim(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
         let state = &self.termination.state;
-        let claims = state.reason.as_deref() == Some("OOMKilled") || claims_init_oom(state);
+        let claims = claims_oom(state);
         let killed = state.exit_code == 128 + 9;
         if !claims && !killed {
             return;
         }
         match (witnesses.kill, &witnesses.log_doubt) {
             (Some(kill), _) => {
-                let ago = self.ended.boot.seconds_since(kill.at);
-                let remark = format!("; but that was a child process, {ago} s before, which the container survived");
+                let ago = in_words(self.ended.boot.seconds_since(kill.at));
+                let remark = format!("; but that was a child process, {ago} before, which the container survived");
                 told.evidence.retain(|evidence| evidence.source != EvidenceSource::PodStatus);
                 told.evidence.push(self.status_evidence(false, &remark));
-                told.what = format!("{} (not for lack of memory: the kernel had killed a child of it {ago} s before)", told.what);
+                told.what = format!("{} (not for lack of memory: the kernel had killed a child of it {ago} before)", told.what);
             }
             (None, Some(doubt)) => {
                 told.not_found.push(format!("a kill by the kernel in this instance; the kernel's log proves nothing here: {doubt}"));
@@ -372,8 +391,13 @@ impl Death {
     }
 }
 
+/// Whether a status says that the kernel killed for memory.
+fn claims_oom(state: &TerminatedState) -> bool {
+    state.reason.as_deref() == Some("OOMKilled") || claims_init_oom(state)
+}
+
 /// runc's words when the container's first process did not survive its start (libcontainer/process_linux.go).
-pub fn claims_init_oom(state: &TerminatedState) -> bool {
+fn claims_init_oom(state: &TerminatedState) -> bool {
     state.message.as_deref().is_some_and(|message| message.contains("container init was OOM-killed"))
 }
 
