@@ -4,14 +4,14 @@ use super::{ContainerKey, Core, Effect, death_words::DeathWords, kernel_problems
 use crate::{
     diagnosis::{
         crash_loop::Story,
-        death::{Correlation, Death, DeathExplanation, FaultNote, KillNote, ProbeKill, Witnesses},
+        death::{Correlation, Death, DeathExplanation, FaultNote, KillNote, ProbeKill, Witnesses, log_command},
         exit::Exit,
         kernel_problem::weigh_witness,
         oom::place_name,
         termination::{Slot, Termination, Terminations, pod_key},
     },
     findings::{Change, EvidenceSource, Finding, FindingId, FindingState, Life, Occurrence, Subject, Topic},
-    model::{BootTime, Cause, ContainerId, Moment, PodUid},
+    model::{BootTime, Bytes, Cause, ContainerId, Moment, PodUid},
     parse::{container_log::LastWords, kubelet},
     signal::{ContainerLogTail, ContainerRecord, ContainerState, PodRecord, SourceName},
 };
@@ -204,6 +204,11 @@ impl Deaths {
         said.map(|(_, words)| *words)
     }
 
+    /// Whether no later kill is told by the same finding.
+    fn is_latest(&self, kill: &KillNote) -> bool {
+        self.durable.kills.iter().filter(|known| known.topic == kill.topic).all(|known| known.at <= kill.at)
+    }
+
     /// Marks a kill as one whose container's end is counted.
     pub(super) fn account_for_kill(&mut self, kill: &KillNote) {
         let known = self.durable.kills.iter_mut().filter(|known| known.container == kill.container && known.at == kill.at);
@@ -328,10 +333,14 @@ impl Core {
     fn complete_kill(&mut self, death: &Death, kill: &KillNote) -> Cause {
         self.retract_silent(death);
         self.deaths.account_for_kill(kill);
-        let story = self.add_to_story(death, kill.cause);
+        let story = self.add_to_story(death, kill.cause, kill.charged);
         let subject = self.subject_of(death);
+        let is_latest = self.deaths.is_latest(kill);
         let Some(finding) = self.findings.get_mut(&kill.topic) else { return kill.cause };
-        finding.evidence.push(death.status_beside(kill, finding.attribution));
+        // Evidence is that of the latest occurrence.
+        if is_latest {
+            finding.evidence.push(death.status_beside(kill, finding.attribution));
+        }
         if let Some(known) = finding.subjects.iter_mut().find(|known| known.container_id == death.container) {
             *known = subject;
         }
@@ -360,7 +369,7 @@ impl Core {
         if !crash {
             self.retract_silent(death);
         } else {
-            let story = self.add_to_story(death, cause);
+            let story = self.add_to_story(death, cause, None);
             let related = kill.and_then(|kill| self.findings.get(&kill.topic)).map(|finding| finding.id.clone());
             let related = related.into_iter().chain(node.map(|witness| witness.finding)).collect();
             let finding = self.finding_of_death(death, explanation, story, related);
@@ -372,13 +381,14 @@ impl Core {
         told
     }
 
-    fn add_to_story(&mut self, death: &Death, cause: Cause) -> Option<crate::findings::CrashLoop> {
-        let memory = death.container.as_ref().and_then(|id| self.inventory.container(id));
+    /// `charged` is what the kernel said; else the last sample before the end tells.
+    fn add_to_story(&mut self, death: &Death, cause: Cause, charged: Option<Bytes>) -> Option<crate::findings::CrashLoop> {
+        let instance = death.container.as_ref().and_then(|id| self.inventory.container(id));
         let life = Life {
             attempt: Some(death.termination.attempt),
             exit_code: Some(death.termination.state.exit_code),
             uptime_seconds: death.uptime(),
-            memory_at_death_bytes: memory.and_then(|container| container.history.latest(death.ended.boot)),
+            memory_at_death_bytes: charged.or_else(|| instance?.history.latest(death.ended.boot)),
         };
         let story = self.deaths.durable.stories.entry(death.termination.slot.clone()).or_default();
         if death.termination.told_before {
@@ -429,6 +439,7 @@ impl Core {
         explanation: DeathExplanation,
         crash_loop: Option<crate::findings::CrashLoop>,
     ) -> Finding {
+        let log_command = log_command(explanation.cause, &subject);
         let name = place_name(&subject);
         let mut name = name.chars();
         let name: String = name.next().into_iter().flat_map(char::to_uppercase).chain(name).collect();
@@ -447,7 +458,7 @@ impl Core {
             evidence: explanation.evidence,
             not_found: explanation.not_found,
             blind: self.health.blind(),
-            actions: explanation.actions,
+            actions: log_command.into_iter().chain(explanation.actions).collect(),
             related: vec![],
             attribution: explanation.attribution,
             memory: None,

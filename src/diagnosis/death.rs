@@ -5,8 +5,8 @@
 
 use super::{exit::Exit, starvation::Starvation, termination::Termination};
 use crate::{
-    findings::{Evidence, EvidenceSource},
-    model::{Attribution, Blame, BootTime, Cause, Confidence, ContainerId, Moment, PodUid, Scope, in_words},
+    findings::{Evidence, EvidenceSource, Subject},
+    model::{Attribution, Blame, BootTime, Bytes, Cause, Confidence, ContainerId, Moment, PodUid, Scope, in_words},
     parse::container_log::LastWords,
     signal::{ContainerKind, TerminatedState},
 };
@@ -15,6 +15,14 @@ use serde::{Deserialize, Serialize};
 /// A death whose process the kernel took within this time before the end ended of it: the first
 /// process saw its child die and left, or the whole container was taken.
 const ENDED_OF_KILL_SECONDS: u64 = 10;
+
+/// What to do where nobody tells who asked a container to stop.
+const LOOK_FOR_SIGTERM: &str =
+    "Look for who sent SIGTERM: an operator, a script in the container, a probe; the kubelet's log at -v=2 names its own stops.";
+
+/// SIGABRT has no effect on the first process of a pid namespace.
+const ABORTED_AS_FIRST: &str =
+    "aborted itself: SIGABRT has no effect on a container's first process, so the C library made it trap (SIGSEGV)";
 
 /// One end, with what identifies it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +57,9 @@ pub struct KillNote {
     pub ends_container: Option<bool>,
     /// The topic of its finding.
     pub topic: crate::findings::Topic,
+    /// What the container was charged for, where its own limit was hit and the kernel said it.
+    #[serde(default)]
+    pub charged: Option<Bytes>,
     /// Whether the end that it brought is counted.
     #[serde(default)]
     pub accounted: bool,
@@ -270,8 +281,12 @@ impl Death {
         self.weigh_fault(witnesses, &mut told);
         self.weigh_last_words(witnesses, &mut told);
         self.weigh_oom_claim(witnesses, &mut told);
-        told.actions.extend(actions(told.cause));
+        told.actions.extend(if self.was_asked_to_stop(told.cause) { vec![LOOK_FOR_SIGTERM.into()] } else { actions(told.cause) });
         told
+    }
+
+    fn was_asked_to_stop(&self, cause: Cause) -> bool {
+        cause == Cause::Killed && self.termination.state.exit_code == 128 + 15
     }
 
     /// The kubelet's own reasons to end a container explain only ends that came from outside.
@@ -323,9 +338,7 @@ impl Death {
     fn weigh_fault(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
         let (Some(fault), true) = (witnesses.fault, self.is_signalled()) else { return };
         if told.cause == Cause::Segfault && fault.general_protection {
-            told.cause = Cause::Aborted;
-            told.what =
-                "aborted itself: SIGABRT has no effect on a container's first process, so the C library made it trap (SIGSEGV)".into();
+            (told.cause, told.what) = (Cause::Aborted, ABORTED_AS_FIRST.into());
         }
         let joined = fault.container.is_some();
         told.confidence = if joined { Confidence::Proven } else { told.confidence };
@@ -341,10 +354,14 @@ impl Death {
     fn weigh_last_words(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
         let Some(words) = witnesses.last_words else { return };
         let refines = matches!(told.cause, Cause::AppError | Cause::Segfault | Cause::CommandNotFound | Cause::NotExecutable);
-        if let Some(cause) = words.cause.filter(|_| refines) {
-            told.cause = cause;
-        }
-        told.what = format!("{}; its last words: {}", told.what, words.what);
+        let was = told.cause;
+        told.cause = words.cause.filter(|_| refines).unwrap_or(was);
+        told.what = match (was, told.cause) {
+            // Said by the runtime's own process, which was to become the program.
+            (_, Cause::ExecFormat | Cause::StartError) => format!("could not be started: {}", words.what),
+            (Cause::Segfault, Cause::Aborted) => format!("{ABORTED_AS_FIRST}; its last words: {}", words.what),
+            _ => format!("{}; its last words: {}", told.what, words.what),
+        };
         told.evidence.push(Evidence {
             source: EvidenceSource::ContainerLog,
             time: self.ended.wall,
@@ -408,9 +425,17 @@ fn said(state: &TerminatedState) -> String {
     }
 }
 
+/// The command that shows what the container wrote before it ended, where that may tell more.
+pub fn log_command(cause: Cause, subject: &Subject) -> Option<String> {
+    let tells = matches!(cause, Cause::AppError | Cause::AppPanic | Cause::Aborted);
+    let (namespace, pod, container) = (subject.namespace.as_ref()?, subject.pod.as_ref()?, subject.container.as_ref()?);
+    // A job's pods are not restarted: their only log is the one that counts.
+    let previous = if matches!(subject.workload_kind.as_deref(), Some("Job" | "CronJob")) { "" } else { " --previous" };
+    tells.then(|| format!("kubectl logs --namespace {namespace} {pod} --container {container}{previous}"))
+}
+
 pub(super) fn actions(cause: Cause) -> Vec<String> {
     let action = match cause {
-        Cause::AppError | Cause::AppPanic | Cause::Aborted => "Read the container's previous log: `kubectl logs --previous`.",
         Cause::Segfault | Cause::BusError => "Look for a recent change of the program or its libraries; a core dump tells where.",
         Cause::IllegalInstruction => "Compare the CPU of this node with one where it runs; the program may be built for a newer one.",
         Cause::CommandNotFound | Cause::NotExecutable | Cause::StartError => "Compare the command of the pod with what the image holds.",

@@ -96,11 +96,13 @@ impl Follower {
                 return Ok(());
             }
             PodEvent::ListEnds if self.listed.is_empty() && self.is_pod => {
-                let detail = format!(
-                    "{}: it has no pod on a node named {}, though the agent is one; give the node's name with --node-name or NODE_NAME",
-                    self.source, self.node
-                );
+                let detail = format!("{}, though the agent is one; give the node's name with --node-name or NODE_NAME", self.no_pod());
                 return self.report(SourceState::Failing, detail).await;
+            }
+            PodEvent::ListEnds if self.listed.is_empty() => {
+                let detail = format!("{}; if it has another name in the cluster, give it with --node-name or NODE_NAME", self.no_pod());
+                self.report(SourceState::Up, detail).await?;
+                PodUpdate::Listed(PodSnapshot::default())
             }
             PodEvent::ListEnds => PodUpdate::Listed(PodSnapshot { pods: std::mem::take(&mut self.listed) }),
             PodEvent::Changed(pod) => PodUpdate::Changed { pod: Box::new(pod), deleted: false },
@@ -108,6 +110,10 @@ impl Follower {
         };
         self.report(SourceState::Up, format!("{}: pods of node {}", self.source, self.node)).await?;
         self.outlet.send_async(Body::Pods(update)).await
+    }
+
+    fn no_pod(&self) -> String {
+        format!("{}: it has no pod on a node named {}", self.source, self.node)
     }
 
     async fn report(&mut self, state: SourceState, detail: String) -> Result<(), Stopped> {
