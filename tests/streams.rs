@@ -15,14 +15,15 @@
 )]
 
 use nodewhy::{
-    core::{Checkpoint, Core},
+    core::{Checkpoint, Core, Effect},
     findings::{EvidenceSource, Finding},
+    model::{BootTime, Cause},
     record::Recording,
     signal::{Body, KernelLine, KubeletLine, KubeletOrigin, PodRecord, PodSnapshot, PodUpdate, Signal},
 };
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -187,6 +188,58 @@ fn briefly(finding: &Finding) -> Value {
     })
 }
 
+/// How long after the kernel's line was read its finding names the pod, in milliseconds; of kills whose first process
+/// died and whose pod was known, and of all.
+fn naming_delays(signals: &[Signal]) -> (Vec<u64>, Vec<u64>) {
+    let (mut core, mut at_once, mut all, mut named) = (Core::new(), Vec::new(), Vec::new(), BTreeSet::new());
+    let mut killed: BTreeMap<String, BootTime> = BTreeMap::new();
+    for signal in signals {
+        if let Some(pid) = killed_pid(signal) {
+            killed.entry(pid).or_insert(signal.at.boot);
+        }
+        for effect in core.apply(signal.clone()) {
+            let Effect::Finding { finding, .. } = effect else { continue };
+            let pid = finding.summary.split_once("(pid ").and_then(|(_, rest)| rest.split_once(')')).map(|(pid, _)| pid.to_owned());
+            let (Some(pid), true) = (pid, finding.subjects.iter().any(|subject| subject.pod.is_some())) else { continue };
+            let Some(read) = killed.get(&pid).filter(|_| named.insert(pid.clone())) else { continue };
+            let delay = signal.at.boot.micros_since(*read) / 1000;
+            all.push(delay);
+            let waits = finding.cause == Cause::OomChildProcess;
+            at_once.extend(Some(delay).filter(|_| !waits));
+        }
+    }
+    (at_once, all)
+}
+
+fn killed_pid(signal: &Signal) -> Option<String> {
+    let text = match &signal.body {
+        Body::Kernel(KernelLine::Kmsg(line) | KernelLine::Syslog(line)) => line,
+        Body::Kernel(KernelLine::Journal { message, .. }) => message,
+        _ => return None,
+    };
+    let (_, rest) = text.split_once("Killed process ")?;
+    Some(rest.split(|c: char| !c.is_ascii_digit()).next()?.to_owned())
+}
+
+/// The kernel's line of a kill, and a pod that is known or becomes known: the finding names the pod at once, a child's
+/// when its container has had its second to end.
+#[test]
+fn a_kill_names_its_pod_at_once() {
+    let delays = recordings_of_a_cluster().into_iter().map(|path| naming_delays(&signals(&path)));
+    let (mut at_once, mut all) = delays.fold((Vec::new(), Vec::new()), |mut sum, (at_once, all)| {
+        sum.0.extend(at_once);
+        sum.1.extend(all);
+        sum
+    });
+    at_once.sort_unstable();
+    all.sort_unstable();
+    let middle = |delays: &[u64]| delays[delays.len() / 2];
+    println!("{} kills: {} ms in the middle, {} ms at worst", all.len(), middle(&all), all[all.len() - 1]);
+    assert!(all.len() >= 20, "{all:?}");
+    assert!(middle(&at_once) <= 50, "{at_once:?}");
+    assert!(all[all.len() - 1] <= 2000, "{all:?}");
+}
+
 #[test]
 fn a_second_replay_tells_the_same_to_the_byte() {
     for path in recordings().into_iter().chain(recordings_of_a_cluster()) {
@@ -298,7 +351,7 @@ fn unread_kubelet_lines(before: &[Signal], position: Option<&str>) -> Vec<Signal
 fn start_of_second_run(before: &[Signal]) -> Vec<Signal> {
     let now = before.last().expect("at least the facts").at;
     let mut state: Vec<(String, Body)> = Vec::new();
-    let (mut ring, mut pods) = (Vec::new(), Pods::default());
+    let (mut ring, mut pods, mut words) = (Vec::new(), Pods::default(), Vec::new());
     for signal in before {
         let key = match &signal.body {
             Body::Pods(PodUpdate::Listed(_) | PodUpdate::Changed { .. }) => {
@@ -324,7 +377,12 @@ fn start_of_second_run(before: &[Signal]) -> Vec<Signal> {
             Body::Room(_) => "room".into(),
             Body::EvictionSettings(_) => "eviction settings".into(),
             Body::PodStorage(_) => "pod storage".into(),
-            Body::Gap(_) | Body::ContainerLog(_) | Body::Kubelet(_) | Body::Tick => continue,
+            Body::ContainerLog(_) => {
+                // The log of an end that still waits is asked for again.
+                words.push(signal.body.clone());
+                continue;
+            }
+            Body::Gap(_) | Body::Kubelet(_) | Body::Tick => continue,
         };
         match state.iter_mut().find(|(known, _)| *known == key) {
             Some((_, body)) => *body = signal.body.clone(),
@@ -333,7 +391,14 @@ fn start_of_second_run(before: &[Signal]) -> Vec<Signal> {
     }
     let node_first = |(key, _): &(String, Body)| key != "node";
     state.sort_by_key(node_first);
-    state.into_iter().map(|(_, body)| first_look(body)).chain(ring).chain(pods.list()).map(|body| Signal { at: now, body }).collect()
+    state
+        .into_iter()
+        .map(|(_, body)| first_look(body))
+        .chain(ring)
+        .chain(pods.list())
+        .chain(words)
+        .map(|body| Signal { at: now, body })
+        .collect()
 }
 
 /// A directory that is read for the first time in a run was not being followed.

@@ -142,6 +142,12 @@ impl Deaths {
         self.durable.waiting.iter().map(|(due, _)| *due).min()
     }
 
+    /// When the last of the container's ends before this one is told: lives are told in their order.
+    fn earlier_due(&self, death: &Death) -> Option<BootTime> {
+        let same = |earlier: &&(BootTime, Death)| earlier.1.termination.slot == death.termination.slot;
+        self.durable.waiting.iter().filter(same).map(|(due, _)| *due).max()
+    }
+
     /// How many containers crash-loop, and which pods crashed lately.
     pub fn is_looping(&self, slot: &Slot, now: BootTime) -> bool {
         let story = self.durable.stories.get(slot);
@@ -289,7 +295,8 @@ impl Core {
         }
         let death = Death { termination, pod: uid.clone(), container: id, exit, ended, noticed: at, log_asked: false };
         let wait = if death.wants_a_kill() && !self.deaths.knows_kill(&death) { KILL_WITNESS_MICROS } else { WITNESS_MICROS };
-        self.deaths.durable.waiting.push((BootTime(at.boot.0.saturating_add(wait)), death));
+        let due = BootTime(at.boot.0.saturating_add(wait)).max(self.deaths.earlier_due(&death).unwrap_or_default());
+        self.deaths.durable.waiting.push((due, death));
     }
 
     fn watch_back_off(&mut self, pod: &PodRecord) {
