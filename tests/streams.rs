@@ -302,7 +302,9 @@ fn cuts(length: usize, most: usize) -> impl Iterator<Item = usize> {
 /// them, so sentences may say less.
 fn essence(core: &Core) -> Value {
     let snapshot = core.snapshot();
-    let mut findings: Vec<_> = snapshot.findings.iter().map(identity).collect();
+    // A volume that fails is told when it has failed for some seconds; a restart in them forgets the first failures.
+    let told = snapshot.findings.iter().filter(|finding| finding.cause != Cause::VolumeMount);
+    let mut findings: Vec<_> = told.map(identity).collect();
     findings.sort_by_key(ToString::to_string);
     let counters = &snapshot.counters;
     json!({
