@@ -6,7 +6,7 @@ use super::{
 use crate::{
     diagnosis::{
         crash_loop::Story,
-        death::{Correlation, Death, DeathExplanation, FaultNote, KillNote, ProbeKill, Witnesses},
+        death::{Correlation, Death, DeathExplanation, FaultNote, KillNote, ProbeKill, Witnesses, log_command},
         exit::Exit,
         kernel_problem::weigh_witness,
         oom::place_name,
@@ -14,7 +14,7 @@ use crate::{
         termination::{Slot, Termination, Terminations, pod_key},
     },
     findings::{Change, EvidenceSource, Finding, FindingId, FindingState, Life, Occurrence, Subject, Topic},
-    model::{BootTime, Cause, ContainerId, Moment, PodUid},
+    model::{BootTime, Bytes, Cause, ContainerId, Moment, PodUid},
     parse::{
         container_log::{LastWords, excerpt},
         kubelet,
@@ -155,6 +155,12 @@ impl Deaths {
         self.durable.waiting.iter().map(|(due, _)| *due).min()
     }
 
+    /// When the last of the container's ends before this one is told: lives are told in their order.
+    fn earlier_due(&self, death: &Death) -> Option<BootTime> {
+        let same = |earlier: &&(BootTime, Death)| earlier.1.termination.slot == death.termination.slot;
+        self.durable.waiting.iter().filter(same).map(|(due, _)| *due).max()
+    }
+
     /// How many containers crash-loop, and which pods crashed lately.
     pub fn is_looping(&self, slot: &Slot, now: BootTime) -> bool {
         let story = self.durable.stories.get(slot);
@@ -222,6 +228,11 @@ impl Deaths {
         let key = (&death.pod, &death.termination.slot.container, death.termination.attempt);
         let said = self.excerpts.iter().rev().find(|((pod, container, attempt), _)| (pod, container, *attempt) == key);
         said.map(|(_, lines)| lines.clone()).unwrap_or_default()
+    }
+
+    /// Whether no later kill is told by the same finding.
+    fn is_latest(&self, kill: &KillNote) -> bool {
+        self.durable.kills.iter().filter(|known| known.topic == kill.topic).all(|known| known.at <= kill.at)
     }
 
     /// Marks a kill as one whose container's end is counted.
@@ -309,7 +320,8 @@ impl Core {
             self.effects.push(Effect::AskKubelet(KubeletQuestion::ProbeCounts));
         }
         let wait = if death.wants_a_kill() && !self.deaths.knows_kill(&death) { KILL_WITNESS_MICROS } else { WITNESS_MICROS };
-        self.deaths.durable.waiting.push((BootTime(at.boot.0.saturating_add(wait)), death));
+        let due = BootTime(at.boot.0.saturating_add(wait)).max(self.deaths.earlier_due(&death).unwrap_or_default());
+        self.deaths.durable.waiting.push((due, death));
     }
 
     fn watch_back_off(&mut self, pod: &PodRecord) {
@@ -353,21 +365,14 @@ impl Core {
     fn complete_kill(&mut self, death: &Death, kill: &KillNote) -> Cause {
         self.retract_silent(death);
         self.deaths.account_for_kill(kill);
-        let story = self.add_to_story(death, kill.cause);
+        let story = self.add_to_story(death, kill.cause, kill.charged);
         let subject = self.subject_of(death);
-        let says_oom = death.termination.state.reason.as_deref() == Some("OOMKilled")
-            || crate::diagnosis::death::claims_init_oom(&death.termination.state);
-        let by_kernel = kill.cause != Cause::OomUserspace;
-        let remark = if !by_kernel {
-            ": a memory watcher in user space sent the signal"
-        } else if says_oom {
-            "; the kernel's log agrees"
-        } else {
-            ", not OOMKilled; the kernel's log shows that it was"
-        };
-        let evidence = death.status_evidence(says_oom || !by_kernel, remark);
+        let is_latest = self.deaths.is_latest(kill);
         let Some(finding) = self.findings.get_mut(&kill.topic) else { return kill.cause };
-        finding.evidence.push(evidence);
+        // Evidence is that of the latest occurrence.
+        if is_latest {
+            finding.evidence.push(death.status_beside(kill, finding.attribution));
+        }
         if let Some(known) = finding.subjects.iter_mut().find(|known| known.container_id == death.container) {
             *known = subject;
         }
@@ -397,7 +402,7 @@ impl Core {
         if !crash {
             self.retract_silent(death);
         } else {
-            let story = self.add_to_story(death, cause);
+            let story = self.add_to_story(death, cause, None);
             let related = kill.and_then(|kill| self.findings.get(&kill.topic)).map(|finding| finding.id.clone());
             let related = related.into_iter().chain(node.map(|witness| witness.finding)).collect();
             let finding = self.finding_of_death(death, explanation, story, related);
@@ -409,13 +414,14 @@ impl Core {
         told
     }
 
-    fn add_to_story(&mut self, death: &Death, cause: Cause) -> Option<crate::findings::CrashLoop> {
-        let memory = death.container.as_ref().and_then(|id| self.inventory.container(id));
+    /// `charged` is what the kernel said; else the last sample before the end tells.
+    fn add_to_story(&mut self, death: &Death, cause: Cause, charged: Option<Bytes>) -> Option<crate::findings::CrashLoop> {
+        let instance = death.container.as_ref().and_then(|id| self.inventory.container(id));
         let life = Life {
             attempt: Some(death.termination.attempt),
             exit_code: Some(death.termination.state.exit_code),
             uptime_seconds: death.uptime(),
-            memory_at_death_bytes: memory.and_then(|container| container.history.latest(death.ended.boot)),
+            memory_at_death_bytes: charged.or_else(|| instance?.history.latest(death.ended.boot)),
         };
         let story = self.deaths.durable.stories.entry(death.termination.slot.clone()).or_default();
         if death.termination.told_before {
@@ -471,6 +477,7 @@ impl Core {
         explanation: DeathExplanation,
         crash_loop: Option<crate::findings::CrashLoop>,
     ) -> Finding {
+        let log_command = log_command(explanation.cause, &subject);
         let name = place_name(&subject);
         let mut name = name.chars();
         let name: String = name.next().into_iter().flat_map(char::to_uppercase).chain(name).collect();
@@ -489,7 +496,7 @@ impl Core {
             evidence: explanation.evidence,
             not_found: explanation.not_found,
             blind: self.health.blind(),
-            actions: explanation.actions,
+            actions: log_command.into_iter().chain(explanation.actions).collect(),
             related: vec![],
             attribution: explanation.attribution,
             memory: None,

@@ -221,7 +221,7 @@ impl Core {
             Situation::ImagePullFailed { failure, backing_off, .. } => {
                 self.pod_word(PodWord { class: Some(start_failure::pull(failure)), repeats: backing_off, ..word(Cause::ImagePull) });
             }
-            Situation::ConfigError => self.pod_word(PodWord { class: Some(start_failure::config()), ..word(Cause::ConfigError) }),
+            Situation::ConfigError => self.pod_word(PodWord { class: Some(start_failure::config(&said)), ..word(Cause::ConfigError) }),
             Situation::StartFailed { .. } => self.pod_word(word(Cause::StartError)),
             Situation::AdmissionDenied { .. } => self.pod_word(PodWord { container: None, ..word(Cause::AdmissionRejected) }),
             Situation::Preempting => self.pod_word(PodWord { container: None, ..word(Cause::Preempted) }),

@@ -61,6 +61,7 @@ impl Core {
                 cause: told.explanation.cause,
                 ends_container: told.victim.role.ends_container(),
                 topic: topic.clone(),
+                charged: told.explanation.memory.figures.usage_bytes.filter(|_| told.explanation.scope == Scope::Container),
                 accounted: false,
             });
         }
@@ -216,6 +217,7 @@ impl Core {
                 cause,
                 ends_container: None,
                 topic: topic.clone(),
+                charged: None,
                 accounted: false,
             });
         }

@@ -224,7 +224,7 @@ fn figures_read_after_a_kill_do_not_explain_it() {
 #[test]
 fn a_pod_limit_names_the_container_that_holds_the_memory() {
     let mut bench = Bench::new();
-    for (letter, usage) in [("a", 6), ("b", 57)] {
+    for (letter, usage) in [("a", 6), ("b", 59)] {
         bench.sample(1.0, &path(letter), usage, Some(60), 0);
     }
     bench.processes(2.0, &path("a"), &[(17, 1, "app")]);

@@ -102,6 +102,7 @@ impl Core {
                 cause: Cause::OomUserspace,
                 ends_container: victim.ends_container,
                 topic,
+                charged: None,
                 accounted: false,
             };
             self.deaths.note_kill(note);

@@ -23,12 +23,14 @@ pub struct Story {
 impl Story {
     /// Adds a death.
     pub fn died(&mut self, at: BootTime, cause: Cause, life: Life) {
-        self.same_cause = self.deaths == 0 || (self.same_cause && self.lives.back().is_some_and(|(_, last, _)| *last == cause));
+        self.same_cause = self.deaths == 0 || (self.same_cause && self.lives.iter().all(|(_, known, _)| *known == cause));
         self.deaths += 1;
         if self.lives.len() == LIVES {
             self.lives.pop_front();
         }
         self.lives.push_back((at, cause, life));
+        // Some ends wait longer for their witnesses than those after them.
+        self.lives.make_contiguous().sort_by_key(|(at, _, life)| (*at, life.attempt));
     }
 
     /// A death that was already added is described: its cause and its life are known now.
@@ -96,6 +98,17 @@ mod tests {
         let told = story.told().expect("a loop");
         assert_eq!((told.deaths, told.attempt, told.interval_seconds, told.back_off_seconds), (4, Some(3), Some(22), Some(40)));
         assert!(told.same_cause && told.lives.len() == 4);
+    }
+
+    #[test]
+    fn an_end_that_is_told_late_stands_where_it_happened() {
+        let mut story = Story::default();
+        for (attempt, second) in [(1, 12), (0, 2), (2, 34)] {
+            story.died(at(second), Cause::AppError, life(attempt));
+        }
+        let told = story.told().expect("a loop");
+        assert_eq!(told.lives.iter().filter_map(|life| life.attempt).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(told.interval_seconds, Some(22));
     }
 
     #[test]

@@ -10,16 +10,24 @@ use super::{
     termination::Termination,
 };
 use crate::{
-    findings::{Evidence, EvidenceSource},
-    model::{Attribution, Blame, BootTime, Cause, Confidence, ContainerId, Moment, PodUid, Scope},
+    findings::{Evidence, EvidenceSource, Subject},
+    model::{Attribution, Blame, BootTime, Bytes, Cause, Confidence, ContainerId, Moment, PodUid, Scope, in_words},
     parse::container_log::LastWords,
-    signal::TerminatedState,
+    signal::{ContainerKind, TerminatedState},
 };
 use serde::{Deserialize, Serialize};
 
 /// A death whose process the kernel took within this time before the end ended of it: the first
 /// process saw its child die and left, or the whole container was taken.
 const ENDED_OF_KILL_SECONDS: u64 = 10;
+
+/// What to do where nobody tells who asked a container to stop.
+const LOOK_FOR_SIGTERM: &str =
+    "Look for who sent SIGTERM: an operator, a script in the container, a probe; the kubelet's log at -v=2 names its own stops.";
+
+/// SIGABRT has no effect on the first process of a pid namespace.
+const ABORTED_AS_FIRST: &str =
+    "aborted itself: SIGABRT has no effect on a container's first process, so the C library made it trap (SIGSEGV)";
 
 /// One end, with what identifies it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +65,9 @@ pub struct KillNote {
     pub ends_container: Option<bool>,
     /// The topic of its finding.
     pub topic: crate::findings::Topic,
+    /// What the container was charged for, where its own limit was hit and the kernel said it.
+    #[serde(default)]
+    pub charged: Option<Bytes>,
     /// Whether the end that it brought is counted.
     #[serde(default)]
     pub accounted: bool,
@@ -233,7 +244,26 @@ impl Death {
     /// Whether its status looks like a kill by the kernel, whether or not it says so.
     pub fn wants_a_kill(&self) -> bool {
         let state = &self.termination.state;
-        state.exit_code == 128 + 9 || state.reason.as_deref() == Some("OOMKilled") || claims_init_oom(state)
+        state.exit_code == 128 + 9 || claims_oom(state)
+    }
+
+    /// What Kubernetes says of an end that a kill explains, held against that kill. `by` is who told the kill.
+    pub fn status_beside(&self, kill: &KillNote, by: Attribution) -> Evidence {
+        let witness = if by == Attribution::Counter { "the cgroup's kill counter" } else { "the kernel's log" };
+        let state = &self.termination.state;
+        let passes_for_done = self.termination.kind == ContainerKind::Init && state.exit_code == 0;
+        let (supports, remark) = match (kill.cause, claims_oom(state)) {
+            (Cause::OomUserspace, _) => (true, ": a memory watcher in user space sent the signal".into()),
+            (_, false) => (false, format!(", not OOMKilled; {witness} shows that it was")),
+            (_, true) if passes_for_done => {
+                (true, format!("; {witness} agrees, and the kubelet takes such an init container for failed, whatever its exit code"))
+            }
+            (Cause::OomNode | Cause::OomNodeAllocatable, true) => {
+                (true, format!("; {witness} agrees, and shows that memory ran out beyond the container's own limit"))
+            }
+            (_, true) => (true, format!("; {witness} agrees")),
+        };
+        self.status_evidence(supports, &remark)
     }
 
     /// What Kubernetes says, as evidence.
@@ -269,8 +299,12 @@ impl Death {
         self.weigh_fault(witnesses, &mut told);
         self.weigh_last_words(witnesses, &mut told);
         self.weigh_oom_claim(witnesses, &mut told);
-        told.actions.extend(actions(told.cause));
+        told.actions.extend(if self.was_asked_to_stop(told.cause) { vec![LOOK_FOR_SIGTERM.into()] } else { actions(told.cause) });
         told
+    }
+
+    fn was_asked_to_stop(&self, cause: Cause) -> bool {
+        cause == Cause::Killed && self.termination.state.exit_code == 128 + 15
     }
 
     /// The kubelet's own reasons to end a container explain only ends that came from outside.
@@ -350,9 +384,7 @@ impl Death {
     fn weigh_fault(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
         let (Some(fault), true) = (witnesses.fault, self.is_signalled()) else { return };
         if told.cause == Cause::Segfault && fault.general_protection {
-            told.cause = Cause::Aborted;
-            told.what =
-                "aborted itself: SIGABRT has no effect on a container's first process, so the C library made it trap (SIGSEGV)".into();
+            (told.cause, told.what) = (Cause::Aborted, ABORTED_AS_FIRST.into());
         }
         let joined = fault.container.is_some();
         told.confidence = if joined { Confidence::Proven } else { told.confidence };
@@ -376,11 +408,15 @@ impl Death {
     fn weigh_last_words(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
         let Some((words, by)) = self.last_words(witnesses.last_words) else { return };
         let refines = matches!(told.cause, Cause::AppError | Cause::Segfault | Cause::CommandNotFound | Cause::NotExecutable);
-        if let Some(cause) = words.cause.filter(|_| refines) {
-            told.cause = cause;
-        }
+        let was = told.cause;
+        told.cause = words.cause.filter(|_| refines).unwrap_or(was);
         let said = words.clause();
-        told.what = format!("{}; its last words: {said}", told.what);
+        told.what = match (was, told.cause) {
+            // Said by the runtime's own process, which was to become the program.
+            (_, Cause::ExecFormat | Cause::StartError) => format!("could not be started: {said}"),
+            (Cause::Segfault, Cause::Aborted) => format!("{ABORTED_AS_FIRST}; its last words: {said}"),
+            _ => format!("{}; its last words: {said}", told.what),
+        };
         let (source, where_) = match by {
             LastWordsIn::Log => (EvidenceSource::ContainerLog, "the end of its log"),
             LastWordsIn::TerminationMessage => (EvidenceSource::PodStatus, "its termination message"),
@@ -397,18 +433,18 @@ impl Death {
     /// `OOMKilled`, and a SIGKILL, are held against the kernel's own log.
     fn weigh_oom_claim(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
         let state = &self.termination.state;
-        let claims = state.reason.as_deref() == Some("OOMKilled") || claims_init_oom(state);
+        let claims = claims_oom(state);
         let killed = state.exit_code == 128 + 9;
         if !claims && !killed {
             return;
         }
         match (witnesses.kill, &witnesses.log_doubt) {
             (Some(kill), _) => {
-                let ago = self.ended.boot.seconds_since(kill.at);
-                let remark = format!("; but that was a child process, {ago} s before, which the container survived");
+                let ago = in_words(self.ended.boot.seconds_since(kill.at));
+                let remark = format!("; but that was a child process, {ago} before, which the container survived");
                 told.evidence.retain(|evidence| evidence.source != EvidenceSource::PodStatus);
                 told.evidence.push(self.status_evidence(false, &remark));
-                told.what = format!("{} (not for lack of memory: the kernel had killed a child of it {ago} s before)", told.what);
+                told.what = format!("{} (not for lack of memory: the kernel had killed a child of it {ago} before)", told.what);
             }
             (None, Some(doubt)) => {
                 told.not_found.push(format!("a kill by the kernel in this instance; the kernel's log proves nothing here: {doubt}"));
@@ -431,8 +467,13 @@ impl Death {
     }
 }
 
+/// Whether a status says that the kernel killed for memory.
+fn claims_oom(state: &TerminatedState) -> bool {
+    state.reason.as_deref() == Some("OOMKilled") || claims_init_oom(state)
+}
+
 /// runc's words when the container's first process did not survive its start (libcontainer/process_linux.go).
-pub fn claims_init_oom(state: &TerminatedState) -> bool {
+fn claims_init_oom(state: &TerminatedState) -> bool {
     state.message.as_deref().is_some_and(|message| message.contains("container init was OOM-killed"))
 }
 
@@ -443,9 +484,17 @@ fn said(state: &TerminatedState) -> String {
     }
 }
 
+/// The command that shows what the container wrote before it ended, where that may tell more.
+pub fn log_command(cause: Cause, subject: &Subject) -> Option<String> {
+    let tells = matches!(cause, Cause::AppError | Cause::AppPanic | Cause::Aborted);
+    let (namespace, pod, container) = (subject.namespace.as_ref()?, subject.pod.as_ref()?, subject.container.as_ref()?);
+    // A job's pods are not restarted: their only log is the one that counts.
+    let previous = if matches!(subject.workload_kind.as_deref(), Some("Job" | "CronJob")) { "" } else { " --previous" };
+    tells.then(|| format!("kubectl logs --namespace {namespace} {pod} --container {container}{previous}"))
+}
+
 pub(super) fn actions(cause: Cause) -> Vec<String> {
     let action = match cause {
-        Cause::AppError | Cause::AppPanic | Cause::Aborted => "Read the container's previous log: `kubectl logs --previous`.",
         Cause::Segfault | Cause::BusError => "Look for a recent change of the program or its libraries; a core dump tells where.",
         Cause::IllegalInstruction => "Compare the CPU of this node with one where it runs; the program may be built for a newer one.",
         Cause::CommandNotFound | Cause::NotExecutable | Cause::StartError => "Compare the command of the pod with what the image holds.",

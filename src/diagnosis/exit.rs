@@ -135,7 +135,7 @@ fn essence(message: &str) -> &str {
 fn by_code(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedState) -> Exit {
     let workload = |cause, confidence, what: String| Exit::crash(cause, confidence, Blame::Workload, what);
     match state.exit_code {
-        0 => completed(pod, container),
+        0 => completed(pod, container, state),
         126 => workload(Cause::NotExecutable, Confidence::Likely, "ended with status 126: its command may not be executed".into()),
         127 => workload(
             Cause::CommandNotFound,
@@ -158,7 +158,12 @@ fn by_code(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedState
     }
 }
 
-fn completed(pod: &PodRecord, container: &ContainerRecord) -> Exit {
+fn completed(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedState) -> Exit {
+    if container.kind == ContainerKind::Init && state.reason.as_deref() == Some("OOMKilled") {
+        // The kubelet's own rule (pkg/kubelet/kuberuntime/kuberuntime_container.go, `isInitContainerFailed`).
+        let what = "ended with status 0, but Kubernetes says OOMKilled, for which the kubelet takes an init container for failed";
+        return Exit::crash(Cause::OomChildProcess, Confidence::Possible, Blame::Workload, what);
+    }
     let runs_on = match container.kind {
         ContainerKind::Sidecar => true,
         ContainerKind::App => pod.restart_policy == RestartPolicy::Always,

@@ -75,9 +75,19 @@ pub const fn pull(class: PullFailure) -> StartFailure {
     }
 }
 
-/// A container that cannot be configured.
-pub const fn config() -> StartFailure {
-    failure(Blame::Workload, "it cannot be configured", "Create what is missing, or correct its name in the pod.")
+/// A container that cannot be configured (pkg/kubelet/kuberuntime, `verifyRunAsNonRoot`; else a reference of its environment).
+pub fn config(said: &str) -> StartFailure {
+    const CLASSES: &[(&[&str], StartFailure)] = &[(
+        &["runasnonroot", "non-numeric user"],
+        failure(
+            Blame::Workload,
+            "its pod forbids to run it as root",
+            "Set runAsUser to a number other than 0, or build the image with a numeric USER that is not root.",
+        ),
+    )];
+    const REFERENCE: StartFailure =
+        failure(Blame::Workload, "it cannot be configured", "Create what is missing, or correct its name in the pod.");
+    first_of(said, CLASSES, REFERENCE)
 }
 
 /// The first class whose words the text has, in any case of letters.

@@ -138,7 +138,9 @@ impl Terminations {
         let mut seen = Seen::default();
         let new_pod = matches!((pod.created, watching_since), (Some(created), Some(since)) if created >= since);
         for container in &pod.containers {
-            self.look_at(pod, container, new_pod, &mut seen);
+            // A mirror pod is made anew at any time of the static pod's life (kubernetes/kubernetes#54476).
+            let new = new_pod && (pod.static_hash.is_none() || container.restart_count == Some(0));
+            self.look_at(pod, container, new, &mut seen);
         }
         seen
     }

@@ -3,7 +3,7 @@
 //! Flows in: a waiting reason and its message (pkg/kubelet/images/types.go, pkg/kubelet/kuberuntime).
 //! Flows out: a [`WaitingCause`].
 
-use super::start_failure::{StartFailure, pull};
+use super::start_failure::{StartFailure, config, pull};
 use crate::{
     model::{Blame, Cause},
     parse::kubelet::PullFailure,
@@ -26,7 +26,6 @@ pub struct WaitingCause {
     pub attempt: bool,
 }
 
-const CREATE_WHAT_IS_MISSING: &str = "Create what is missing, or correct its name in the pod.";
 const READ_THE_MESSAGE: &str = "Read the message: the runtime names the reason.";
 
 impl WaitingCause {
@@ -55,7 +54,10 @@ impl WaitingCause {
                 "the runtime cannot read its image",
                 "Remove the image from this node and let it be pulled anew.",
             ),
-            "CreateContainerConfigError" => of(Cause::ConfigError, Blame::Workload, "it cannot be configured", CREATE_WHAT_IS_MISSING),
+            "CreateContainerConfigError" => {
+                let StartFailure { blame, what, action } = config(message);
+                of(Cause::ConfigError, blame, what, action)
+            }
             "CreateContainerError" => of(Cause::StartError, Blame::Insufficient, "the runtime cannot create it", READ_THE_MESSAGE),
             "PostStartHookError" => of(
                 Cause::StartError,

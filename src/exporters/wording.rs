@@ -1,8 +1,8 @@
 //! Words that the page and the log share.
 
 use crate::{
-    findings::{CrashLoop, EvidenceSource, Subject},
-    model::{Blame, Scope},
+    findings::{CrashLoop, EvidenceSource, Life, Subject},
+    model::{Blame, Scope, in_words},
 };
 
 /// A source of evidence as a person calls it.
@@ -74,26 +74,20 @@ pub(super) fn headline(summary: &str) -> (&str, &str) {
 /// A crash loop in a sentence: how often, how regularly, and when the next start is.
 pub(super) fn crash_loop(crash_loop: &CrashLoop) -> String {
     let mut parts = vec![format!("{} seen", count(crash_loop.deaths, "death"))];
-    parts.extend(crash_loop.interval_seconds.map(|seconds| format!("one every {}", duration(seconds))));
+    parts.extend(crash_loop.interval_seconds.map(|seconds| format!("one every {}", in_words(seconds))));
     parts.push(if crash_loop.same_cause { "all for the same cause".into() } else { "not all for the same cause".into() });
     parts.extend(crash_loop.attempt.map(|attempt| format!("Kubernetes counts {}", count(attempt.into(), "restart"))));
-    parts.extend(crash_loop.back_off_seconds.map(|seconds| format!("the kubelet now waits {} before the next start", duration(seconds))));
+    parts.extend(crash_loop.back_off_seconds.map(|seconds| format!("the kubelet now waits {} before the next start", in_words(seconds))));
     parts.join(", ") + "."
 }
 
-/// A length of time in its two largest units: `45 s`, `12 min 3 s`, `3 h 20 min`, `2 d 4 h`.
-pub(super) fn duration(seconds: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
-    let Some(first) = UNITS.iter().position(|(size, _)| seconds >= *size) else { return "0 s".into() };
-    let mut rest = seconds;
-    let mut parts = Vec::new();
-    for (size, unit) in UNITS.iter().skip(first).take(2) {
-        if rest >= *size {
-            parts.push(format!("{} {unit}", rest / size));
-        }
-        rest %= size;
-    }
-    parts.join(" ")
+/// One life of it: `attempt 3 ended with exit code 137 after 5 min 4 s, charged 255 MiB`.
+pub(super) fn life(life: &Life) -> String {
+    let which = life.attempt.map_or_else(|| "an attempt".into(), |attempt| format!("attempt {attempt}"));
+    let how = life.exit_code.map_or_else(|| "ended".into(), |code| format!("ended with exit code {code}"));
+    let after = life.uptime_seconds.map(|seconds| format!(" after {}", in_words(seconds)));
+    let memory = life.memory_at_death_bytes.map(|bytes| format!(", charged {bytes}"));
+    format!("{which} {how}{}{}", after.unwrap_or_default(), memory.unwrap_or_default())
 }
 
 /// `1 time`, `3 times`.
@@ -105,7 +99,7 @@ pub(super) fn count(number: u64, one: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ContainerId;
+    use crate::model::{Bytes, ContainerId};
 
     #[test]
     fn a_subject_is_told_as_far_as_it_is_known() {
@@ -128,8 +122,11 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_has_two_units_at_most() {
-        let shown: Vec<_> = [0, 45, 60, 723, 12_000, 187_261].into_iter().map(duration).collect();
-        assert_eq!(shown, ["0 s", "45 s", "1 min", "12 min 3 s", "3 h 20 min", "2 d 4 h"]);
+    fn a_life_is_told_as_far_as_it_is_known() {
+        let mut one =
+            Life { attempt: Some(3), exit_code: Some(137), uptime_seconds: Some(304), memory_at_death_bytes: Some(Bytes(255 << 20)) };
+        assert_eq!(life(&one), "attempt 3 ended with exit code 137 after 5 min 4 s, charged 255 MiB");
+        (one.exit_code, one.uptime_seconds, one.memory_at_death_bytes) = (None, None, None);
+        assert_eq!(life(&one), "attempt 3 ended");
     }
 }

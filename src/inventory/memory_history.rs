@@ -74,7 +74,8 @@ impl MemoryHistory {
         let risen = charge.saturating_sub(from);
         if risen.percent_of(charge)? < FLAT_SHARE {
             let steady = points.iter().rev().take_while(|(_, other)| near(*other, charge)).last()?;
-            return Some(Growth::Steady { seconds: until.seconds_since(steady.0) });
+            let seconds = until.seconds_since(steady.0);
+            return (seconds > 0).then_some(Growth::Steady { seconds });
         }
         let last_step = charge.saturating_sub(before);
         if last_step.percent_of(risen)? >= JUMP_SHARE {

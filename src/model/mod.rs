@@ -18,5 +18,5 @@ pub use cause::{Attribution, Blame, Cause, Confidence, Scope};
 pub use cgroup_place::{CgroupPlace, QosClass};
 pub use eviction::{EvictionSignal, FilesystemRole};
 pub use identity::{ContainerId, Pid, PodUid, ProcessKey, ServiceName};
-pub use moment::{BootId, BootTime, Moment};
+pub use moment::{BootId, BootTime, Moment, in_words};
 pub use resource::Resource;

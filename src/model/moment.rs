@@ -26,6 +26,21 @@ impl BootTime {
     }
 }
 
+/// A length of time in its two largest units: `45 s`, `12 min 3 s`, `3 h 20 min`, `2 d 4 h`.
+pub fn in_words(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let Some(first) = UNITS.iter().position(|(size, _)| seconds >= *size) else { return "0 s".into() };
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (size, unit) in UNITS.iter().skip(first).take(2) {
+        if rest >= *size {
+            parts.push(format!("{} {unit}", rest / size));
+        }
+        rest %= size;
+    }
+    parts.join(" ")
+}
+
 /// One boot of the machine: `/proc/sys/kernel/random/boot_id`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -66,6 +81,12 @@ impl Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_of_time_has_two_units_at_most() {
+        let shown: Vec<_> = [0, 45, 60, 723, 12_000, 187_261].into_iter().map(in_words).collect();
+        assert_eq!(shown, ["0 s", "45 s", "1 min", "12 min 3 s", "3 h 20 min", "2 d 4 h"]);
+    }
 
     #[test]
     fn a_kernel_record_keeps_its_distance_on_the_wall_clock() {

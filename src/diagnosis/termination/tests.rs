@@ -1,5 +1,7 @@
 //! Statuses and log directories in every order, and what is told of them.
 
+mod kubelet;
+
 use super::*;
 use proptest::prelude::*;
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     exporters::{visible::visible, wording},
-    findings::{Evidence, Finding, Memory},
+    findings::{CrashLoop, Evidence, Finding, Memory},
     model::Bytes,
 };
 use jiff::Timestamp;
@@ -30,7 +30,7 @@ pub(super) fn in_full(finding: &Finding, paint: Paint) -> String {
     lines.extend(Some(rest).filter(|rest| !rest.is_empty()).into_iter().flat_map(|rest| paragraph(rest, INDENT)));
     lines.push(format!("{INDENT}{}", paint.faint(&verdict(finding))));
     lines.extend(finding.memory.iter().flat_map(|memory| section("memory", memory_facts(memory), paint)));
-    lines.extend(finding.crash_loop.iter().flat_map(|crash_loop| section("crash loop", vec![wording::crash_loop(crash_loop)], paint)));
+    lines.extend(finding.crash_loop.iter().flat_map(|crash_loop| section("crash loop", story(crash_loop), paint)));
     lines.extend(why(&finding.evidence, paint));
     lines.extend(section("its last words", finding.log_excerpt.clone(), paint));
     lines.extend(section("looked for and not found", finding.not_found.clone(), paint));
@@ -89,6 +89,11 @@ fn memory_facts(memory: &Memory) -> Vec<String> {
     let helps = memory.restart_helps.map(|helps| if helps { "a restart frees it" } else { "a restart does not free it" });
     let story: Vec<_> = growth.into_iter().chain(helps.map(String::from)).collect();
     [amounts(sizes), amounts(parts), story.join("; ")].into_iter().filter(|line| !line.is_empty()).collect()
+}
+
+/// Its pace in a sentence, then its latest lives, a line each.
+fn story(crash_loop: &CrashLoop) -> Vec<String> {
+    std::iter::once(wording::crash_loop(crash_loop)).chain(crash_loop.lives.iter().map(wording::life)).collect()
 }
 
 /// `limit 256 MiB, charged 255 MiB`: those that are known.

@@ -1,8 +1,8 @@
-//! The watch against an API server that answers wrongly, little, or much.
+//! The watch against an API server that answers wrongly, little, or much; and another source in its place.
 
-use super::*;
+use super::{source::PodSourceFailure, *};
 use crate::{
-    signal::{ContainerKind, PodRecord, Signal},
+    signal::{ContainerKind, Signal},
     sources,
 };
 use axum::{
@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures::stream::BoxStream;
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
@@ -70,9 +71,9 @@ async fn watched(behaviour: Behaviour, is_pod: bool) -> (Receiver<Signal>, Asked
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
     let url = format!("http://{}", listener.local_addr().expect("address"));
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let client = named(kube::Config::new(url.parse().expect("url"))).expect("client");
+    let source = ApiWatch::of(kube::Config::new(url.parse().expect("url"))).expect("client");
     let (outlet, signals) = sources::channel();
-    tokio::spawn(follow(client, "n1".into(), is_pod, outlet));
+    tokio::spawn(follow(source, "n1".into(), is_pod, outlet));
     (signals, asked)
 }
 
@@ -122,7 +123,9 @@ async fn a_node_that_the_api_server_does_not_know_is_a_wrong_name() {
     let report = report_of(nothing(), true).await;
     assert_eq!(report.state, SourceState::Failing);
     assert!(report.detail.contains("no pod on a node named n1") && report.detail.contains("--node-name"), "{}", report.detail);
-    assert_eq!(report_of(nothing(), false).await.state, SourceState::Up, "from outside, a node may be empty");
+    let outside = report_of(nothing(), false).await;
+    assert_eq!(outside.state, SourceState::Up, "from outside, a node may be empty");
+    assert!(outside.detail.contains("no pod on a node named n1; if it has another name"), "{}", outside.detail);
 }
 
 #[tokio::test]
@@ -155,4 +158,45 @@ async fn an_object_that_is_no_pod_is_left_out_and_the_rest_stays() {
     assert_eq!(listed(&mut signals).await.iter().map(|pod| pod.name.as_str()).collect::<Vec<_>>(), ["web"]);
     let Body::Pods(PodUpdate::Changed { pod, .. }) = next(&mut signals).await else { panic!("a change") };
     assert_eq!(pod.name, "later");
+}
+
+/// A source that is not the API server.
+struct Scripted(Vec<Result<PodEvent, PodSourceFailure>>);
+
+impl PodSource for Scripted {
+    const NAME: &'static str = "script";
+
+    fn pods_of(self, _: &str) -> BoxStream<'static, Result<PodEvent, PodSourceFailure>> {
+        futures::stream::iter(self.0).boxed()
+    }
+}
+
+fn record(name: &str) -> PodRecord {
+    PodRecord { name: name.into(), ..PodRecord::default() }
+}
+
+#[tokio::test]
+async fn any_source_can_stand_in_for_the_api_server() {
+    let failure = PodSourceFailure { state: SourceState::Failing, detail: "script: the socket is gone".into() };
+    let script = vec![
+        Ok(PodEvent::ListBegins),
+        Ok(PodEvent::Listed(record("void"))),
+        Err(failure.clone()),
+        Ok(PodEvent::ListBegins),
+        Ok(PodEvent::Listed(record("web"))),
+        Ok(PodEvent::ListEnds),
+        Ok(PodEvent::Changed(record("web"))),
+        Ok(PodEvent::Gone(record("web"))),
+    ];
+    let (outlet, mut signals) = sources::channel();
+    follow(Scripted(script), "n1".into(), true, outlet).await;
+    let Body::Source(report) = next(&mut signals).await else { panic!("a report") };
+    assert_eq!((report.state, report.detail), (failure.state, failure.detail));
+    let listed = listed(&mut signals).await;
+    assert_eq!(listed, [record("web")], "what a broken list told is void");
+    for deleted in [false, true] {
+        let told = PodUpdate::Changed { pod: Box::new(record("web")), deleted };
+        assert_eq!(next(&mut signals).await, Body::Pods(told));
+    }
+    assert!(signals.recv().await.is_none(), "the source has ended, and so has its follower");
 }

@@ -130,7 +130,7 @@ SCENARIOS = [
         finding("host1", "terminated", "oom_child_process", scope="container", blame="workload", count=DEATHS),
         # The ends by SIGTERM are told apart from the kills, whatever Kubernetes calls them.
         dies("host1", "terminated", "killed", blame="insufficient", count=LOOPS),
-        dies("host1", "gives-up", OneOf("oom_child_process", "oom_container_limit"), blame="workload"),
+        dies("host1", "gives-up", "oom_container_limit", blame="workload"),
     ]),
     Scenario("oom-tmpfs", shows={
         "filler/app@host1": loop("StartError 128", last_message=Contains("container init was OOM-killed|ttrpc: closed")),
@@ -150,7 +150,7 @@ SCENARIOS = [
     }, findings=[
         dies("host1", "exit-0", "completed", blame="workload"),
         dies("host1", "exit-1", "app_error", blame="workload"),
-        dies("host2", "exit-2", OneOf("app_panic", "app_error"), blame="workload"),
+        dies("host2", "exit-2", "app_panic", blame="workload"),
         dies("host1", "exit-126", "not_executable", blame="workload"),
         dies("host2", "exit-127", "command_not_found", blame="workload"),
         dies("host3", "exit-1-v2", "app_error", blame="workload"),
@@ -169,7 +169,7 @@ SCENARIOS = [
         dies("host1", "abort-child", "aborted", blame="workload"),
         dies("host1", "illegal-instruction", "illegal_instruction", blame="workload"),
         dies("host1", "bus-error", "bus_error", blame="workload"),
-        dies("host1", "division-by-zero", OneOf("app_error", "app_panic", "aborted"), blame="workload"),
+        dies("host1", "division-by-zero", "app_error", blame="workload"),
         dies("host3", "segfault-v2", "segfault", blame="workload"),
     ]),
     Scenario("cannot-start", shows={
@@ -178,10 +178,10 @@ SCENARIOS = [
         "other-machine/app@host1": loop("Error 1"),
         "lost-interpreter/app@host2": loop("Error 1"),
     }, findings=[
-        dies("host1", "missing-command", OneOf("command_not_found", "start_error"), blame="workload"),
-        dies("host1", "not-executable", OneOf("not_executable", "start_error"), blame="workload"),
+        dies("host1", "missing-command", "start_error", blame="workload"),
+        dies("host1", "not-executable", "start_error", blame="workload"),
         dies("host1", "other-machine", "exec_format", blame="workload"),
-        dies("host2", "lost-interpreter", OneOf("command_not_found", "start_error"), blame="workload"),
+        dies("host2", "lost-interpreter", "start_error", blame="workload"),
     ]),
     Scenario("probes", shows={
         "liveness/app@host1": loop("Completed 0"),
@@ -203,7 +203,7 @@ SCENARIOS = [
     }, findings=[
         finding("host1", "no-registry", "image_pull", scope="container"),
         finding("host2", "never-pulled", "image_pull", scope="container"),
-        finding("host1", "bad-name", OneOf("image_pull", "config_error"), scope="container", blame="workload"),
+        finding("host1", "bad-name", "image_pull", scope="container", blame="workload"),
     ], metrics=no_deaths("images", "host1", "host2")),
     Scenario("config", shows={
         "configmap-env/app@host1": {"waiting": "CreateContainerConfigError", "message": 'configmap "nowhere" not found'},

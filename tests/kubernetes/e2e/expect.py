@@ -19,18 +19,6 @@ class AtLeast:
         return f"at least {self.least}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Moving:
-    """A count of something that goes on: what two sides say of it a second apart may differ by one."""
-    count: float
-
-    def accepts(self, value):
-        return isinstance(value, (int, float)) and abs(value - self.count) <= 1
-
-    def __str__(self):
-        return f"{self.count} or one beside it"
-
-
 class OneOf:
     def __init__(self, *options):
         self.options = options
@@ -161,23 +149,24 @@ CRASH_LOOPING = "nodewhy_workload_crash_looping_containers"
 
 
 def compare_deaths(expected, ends, findings, metrics, namespace):
-    """Holds what the agents count to `ends`, which Kubernetes shows at nearly the same moment."""
+    """Holds what the agents count to `ends`, to the number. Whoever asks asks again: an end is told some seconds after
+    Kubernetes shows it, and longer and longer back-offs lie between two."""
     problems = []
     for want in (e for e in expected if e.deaths):
         d = want.deaths
         died = {name: n for name, n in ends.items() if accepts(f"{d.pod}/{d.container}@{want.node}", name)}
         total = sum(died.values())
         told = [f for f in findings.get(want.node, []) if want.is_about(f) and accepts(want.fields.get("cause"), f.get("cause"))]
-        if d.counted and not (len(told) == 1 and Moving(total).accepts(told[0]["count"])):
+        if d.counted and [f["count"] for f in told] != [total]:
             problems.append(f"{want}: counts {[f['count'] for f in told]}, Kubernetes shows {total} ends")
         workload = {"namespace": namespace, "workload_kind": d.kind, "workload": d.workload}
         container = workload | {"container": d.container}
-        wanted = [Metric(want.node, TERMINATIONS, container, Moving(total)),
-                  Metric(want.node, TERMINATIONS, container | {"cause": OneOf(*d.causes, "unknown")}, Moving(total)),
+        wanted = [Metric(want.node, TERMINATIONS, container, total),
+                  Metric(want.node, TERMINATIONS, container | {"cause": OneOf(*d.causes, "unknown")}, total),
                   Metric(want.node, CRASHED_PODS, workload, len(died)),
                   Metric(want.node, CRASH_LOOPING, workload, len(died))]
         if d.kills:
-            wanted.append(Metric(want.node, OOM_KILLS, container | {"victim": "init"}, Moving(total)))
+            wanted.append(Metric(want.node, OOM_KILLS, container | {"victim": "init"}, total))
         problems += compare_metrics(wanted, metrics)
     return problems
 

@@ -61,8 +61,10 @@ def names(nodes):
 
 def requests_are_few():
     """Each agent has listed the pods once and watches them: nothing else, and nothing again and again."""
-    problems = []
-    for pod, requests in cluster.agent_requests().items():
+    asked = cluster.agent_requests()
+    silent = {cluster.agent_pod(node)["metadata"]["name"] for node in cluster.nodes()} - set(asked)
+    problems = [f"the API server knows no request of {pod}" for pod in silent]
+    for pod, requests in asked.items():
         other = [r for r in requests if r[1] not in ("list", "watch") or r[2] != "pods" or not r[3].startswith("nodewhy/")]
         if other:
             problems.append(f"{pod} also asked for {other[:3]}")
@@ -73,7 +75,7 @@ def requests_are_few():
         again = [later - earlier for earlier, later in zip(watches, watches[1:]) if later - earlier < WATCH_LASTS]
         if not watches or again:
             problems.append(f"{pod} watches were begun after {again} s")
-    return problems if cluster.agent_requests() else ["the API server knows no request of an agent"]
+    return problems
 
 
 def agent_killed():

@@ -4,7 +4,7 @@ use super::{clock, date_and_time, html::Markup, memory};
 use crate::{
     exporters::wording,
     findings::{CrashLoop, Evidence, Finding, Life},
-    model::Confidence,
+    model::{Confidence, in_words},
 };
 
 /// A finding in full.
@@ -88,7 +88,7 @@ fn row(page: &mut Markup, life: &Life) {
     let cells = [
         life.attempt.map(|attempt| attempt.to_string()),
         life.exit_code.map(|code| code.to_string()),
-        life.uptime_seconds.map(wording::duration),
+        life.uptime_seconds.map(in_words),
         life.memory_at_death_bytes.map(|bytes| bytes.to_string()),
     ];
     page.raw("<tr>");
