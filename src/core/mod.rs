@@ -232,7 +232,8 @@ impl Core {
             self.ledger = KillLedger::restore(checkpoint.baselines);
             self.vmstat = checkpoint.vmstat;
             let tells_excerpts = self.deaths.tells_excerpts;
-            self.deaths = Deaths { tells_excerpts, ..Deaths::restore(checkpoint.deaths, at.boot) };
+            self.deaths = Deaths::restore(checkpoint.deaths, at.boot);
+            self.deaths.tells_excerpts = tells_excerpts;
             self.evictions.durable = checkpoint.evictions;
             self.recent_kills = checkpoint.recent_kills;
             self.waiting = checkpoint.waiting;
