@@ -46,7 +46,7 @@ const FULL_STORES: u64 = 12 << 20;
 /// An API server for one agent, whose watch says what is sent to `events`.
 struct ApiServer {
     address: SocketAddr,
-    events: mpsc::UnboundedSender<String>,
+    events: mpsc::Sender<String>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -54,13 +54,13 @@ struct ApiServer {
 struct Answers {
     refuses: Option<u16>,
     pods: Arc<Vec<Value>>,
-    events: Arc<Mutex<Option<mpsc::UnboundedReceiver<String>>>>,
+    events: Arc<Mutex<Option<mpsc::Receiver<String>>>>,
 }
 
 impl ApiServer {
     fn start(refuses: Option<u16>, pods: Vec<Value>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
-        let (events, told) = mpsc::unbounded_channel();
+        let (events, told) = mpsc::channel(64);
         let answers = Answers { refuses, pods: Arc::new(pods), events: Arc::new(Mutex::new(Some(told))) };
         let app = Router::new().route("/api/v1/pods", get(answer)).with_state(answers);
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("port");
@@ -70,7 +70,7 @@ impl ApiServer {
     }
 
     fn tells(&self, kind: &str, pod: &Value) {
-        self.events.send(format!("{}\n", json!({"type": kind, "object": pod}))).expect("the server lives");
+        self.events.blocking_send(format!("{}\n", json!({"type": kind, "object": pod}))).expect("the server lives");
     }
 
     fn kubeconfig(&self) -> String {
@@ -219,6 +219,7 @@ fn pod(number: usize, containers: usize, state: &Value) -> Value {
 
 /// So many seconds from now, as the API server writes times: without fractions. A pod that is made in the future is
 /// surely new to the agent.
+#[allow(clippy::disallowed_methods, reason = "the program compares with the clock of this machine")]
 fn time(seconds: i64) -> String {
     let time = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()

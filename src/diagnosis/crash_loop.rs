@@ -10,6 +10,9 @@ use std::collections::VecDeque;
 /// Lives told: enough to see a pattern.
 const LIVES: usize = 8;
 
+/// How exactly statuses tell when a container ended.
+const TIMELY_MICROS: u64 = 2_000_000;
+
 /// The deaths of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -28,9 +31,12 @@ impl Story {
         if self.lives.len() == LIVES {
             self.lives.pop_front();
         }
-        self.lives.push_back((at, cause, life));
-        // Some ends wait longer for their witnesses than those after them.
-        self.lives.make_contiguous().sort_by_key(|(at, _, life)| (*at, life.attempt));
+        // Some ends wait longer for their witnesses than those after them; statuses have whole seconds.
+        let before = |(ended, _, known): &(BootTime, Cause, Life)| {
+            at.micros_since(*ended) > TIMELY_MICROS || (ended.micros_since(at) <= TIMELY_MICROS && known.attempt < life.attempt)
+        };
+        let place = self.lives.iter().rposition(before).map_or(0, |earlier| earlier + 1);
+        self.lives.insert(place, (at, cause, life));
     }
 
     /// A death that was already added is described: its cause and its life are known now.

@@ -142,7 +142,8 @@ impl GaveWay {
         if own.is_some_and(|own| at_own_limit(own)) {
             return Self::own_limit(Whose::ContainerAtPod);
         }
-        let holder = largest_container(event, victim, &members, inventory).filter(|holder| holder.container != victim.container);
+        let holder = largest_container(event, &members, inventory)
+            .filter(|holder| holder.container != victim.container && holder.held > own_of_victim(event));
         let known = holder.is_some() || own.is_some();
         let confidence = if known { Confidence::Proven } else { Confidence::Likely };
         Self { cause: Cause::OomPodLimit, scope: Scope::Pod, confidence, whose: Whose::Pod, holder }
@@ -195,7 +196,7 @@ fn at_own_limit(instance: &ContainerInstance) -> bool {
 
 /// The container that holds most of a pod's memory: by the dump's own table where its processes are
 /// known, else by the latest samples.
-fn largest_container(event: &OomEvent, victim: &Victim, members: &[&ContainerInstance], inventory: &Inventory) -> Option<Holder> {
+fn largest_container(event: &OomEvent, members: &[&ContainerInstance], inventory: &Inventory) -> Option<Holder> {
     let page = event.page_size().unwrap_or(inventory.page_size());
     let mut held: HashMap<&ContainerId, Bytes> = HashMap::new();
     for row in &event.tasks.largest {
@@ -210,16 +211,15 @@ fn largest_container(event: &OomEvent, victim: &Victim, members: &[&ContainerIns
         let sum = held.entry(&member.id).or_default();
         *sum = (*sum).max(usage);
     }
-    // A process that grew faster than anybody looked is known from its own kill only.
-    if let Some(member) = members.iter().find(|member| Some(&member.id) == victim.container.as_ref()) {
-        let own = [event.victim.anon_rss, event.victim.shmem_rss].into_iter().flatten().fold(Bytes(0), Bytes::saturating_add);
-        let sum = held.entry(&member.id).or_default();
-        *sum = (*sum).max(own);
-    }
     let (id, held) = held.into_iter().max_by_key(|(id, held)| (*held, *id))?;
     let pod = members.iter().find(|member| member.id == *id).and_then(|member| member.pod.clone());
     let request = inventory.spec_of(id).and_then(|spec| spec.memory_request);
     Some(Holder { pod, container: Some(id.clone()), comm: None, held, request })
+}
+
+/// What the killed process held: one that grew faster than anybody looked is known from its own kill only.
+fn own_of_victim(event: &OomEvent) -> Bytes {
+    [event.victim.anon_rss, event.victim.shmem_rss].into_iter().flatten().fold(Bytes(0), Bytes::saturating_add)
 }
 
 /// What a process holds of its cgroup's memory. Its file pages are most often charged to whoever read
