@@ -227,8 +227,10 @@ fn start_of_second_run(before: &[Signal]) -> Vec<Signal> {
             Body::Room(_) => "room".into(),
             Body::EvictionSettings(_) => "eviction settings".into(),
             Body::PodStorage(_) => "pod storage".into(),
+            Body::KubeletConfiguration(_) => "kubelet configuration".into(),
+            Body::ProbeCounts(_) => "probe counts".into(),
             Body::Pods(_) => format!("pods {}", state.len()),
-            Body::Gap(_) | Body::ContainerLog(_) | Body::Kubelet(_) | Body::Tick => continue,
+            Body::Gap(_) | Body::ContainerLog(_) | Body::Kubelet(_) | Body::Etcd(_) | Body::Tick => continue,
         };
         match state.iter_mut().find(|(known, _)| *known == key) {
             Some((_, body)) => *body = signal.body.clone(),
