@@ -27,6 +27,14 @@ impl Amount {
         (amount > 0).then_some(Self::Quantity(amount))
     }
 
+    /// Whether the kubelet takes it as "no threshold".
+    pub fn is_off(text: &str) -> bool {
+        match text.trim().strip_suffix('%') {
+            Some(number) => matches!(number.trim().parse(), Ok(0.0 | 100.0)),
+            None => quantity::bytes(text.trim()) == Some(Bytes(0)),
+        }
+    }
+
     /// What it is of a capacity, rounded down as the kubelet does.
     pub fn of(self, capacity: u64) -> u64 {
         match self {

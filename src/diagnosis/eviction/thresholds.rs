@@ -83,10 +83,10 @@ fn defaults() -> impl Iterator<Item = (String, String)> {
     DEFAULTS.iter().map(|(signal, amount)| ((*signal).to_owned(), (*amount).to_owned()))
 }
 
-/// `None` for a signal of a kubelet newer than this program. An amount that cannot be read is no threshold of
+/// `None` for one that is switched off, and for a signal of a kubelet newer than this program. An amount that cannot be read is no threshold of
 /// zero: a kubelet would not start with it.
 fn threshold(signal: &str, amount: &str, grace_seconds: Option<u64>) -> Option<Result<Threshold, String>> {
-    let known = EvictionSignal::parse(signal)?;
+    let known = EvictionSignal::parse(signal).filter(|_| !Amount::is_off(amount))?;
     let unreadable = || format!("`{signal}` is set to `{amount}`, which is neither an amount nor a share");
     Some(Amount::parse(amount).ok_or_else(unreadable).map(|amount| Threshold { signal: known, amount, grace_seconds }))
 }

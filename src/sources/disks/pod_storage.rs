@@ -242,7 +242,10 @@ mod tests {
         let dir = tree_of_a_node();
         let scratch = dir.path().join(format!("kubelet/pods/{POD}/volumes/kubernetes.io~empty-dir/scratch"));
         nix::unistd::mkfifo(&scratch.join("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("fifo");
-        let _socket = std::os::unix::net::UnixListener::bind(scratch.join("socket")).expect("socket");
+        // Its address may be no longer than 107 bytes.
+        let aside = dir.path().join("s");
+        let _socket = std::os::unix::net::UnixListener::bind(&aside).expect("socket");
+        fs::rename(aside, scratch.join("socket")).expect("move");
         std::os::unix::fs::symlink("/proc", scratch.join("link")).expect("link");
         std::os::unix::fs::symlink(&scratch, scratch.join("loop")).expect("link");
         let (_stopper, stop) = stop().expect("pipe");
