@@ -45,6 +45,20 @@ impl Failure {
     }
 }
 
+/// An error and what it follows from, each said once.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
 /// Why the reading ended.
 #[derive(Debug)]
 pub(super) enum Ended {

@@ -3,7 +3,7 @@
 use crate::{
     config::{KubeletApi, Trust},
     signal::SourceState,
-    sources::feed::Failure,
+    sources::feed::{Failure, with_causes},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::{Client, client::Body};
@@ -41,7 +41,7 @@ impl KubeletClient {
         match tokio::time::timeout(WITHIN, request(&client, path)).await {
             Ok(Ok((200, text))) => Ok(text),
             Ok(Ok((status, _))) => Err(refused(&url, status, path)),
-            Ok(Err(error)) => Err(self.broken(&url, &chain(error.as_ref()))),
+            Ok(Err(error)) => Err(self.broken(&url, &with_causes(error.as_ref()))),
             Err(_) => Err(Failure {
                 state: SourceState::Failing,
                 why: format!("{url}: no answer within {} s", WITHIN.as_secs()),
@@ -96,7 +96,7 @@ fn client(api: &KubeletApi) -> Result<Client, String> {
     }
     let agent = concat!("nodewhy/", env!("CARGO_PKG_VERSION")).parse().map_err(|error| format!("{error}"))?;
     config.headers.push((http::header::USER_AGENT, agent));
-    Client::try_from(config).map_err(|error| chain(&error))
+    Client::try_from(config).map_err(|error| with_causes(&error))
 }
 
 type AnyError = Box<dyn Error + Send + Sync>;
@@ -126,17 +126,4 @@ fn refused(url: &str, status: u16, path: &str) -> Failure {
         _ => (SourceState::Failing, "it is asked again".into()),
     };
     Failure { state, why: format!("{url}: it answers {status}"), remedy }
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

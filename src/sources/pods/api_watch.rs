@@ -4,7 +4,10 @@ use super::{
     record,
     source::{PodEvent, PodSource, PodSourceFailure},
 };
-use crate::signal::{PodRecord, SourceState};
+use crate::{
+    signal::{PodRecord, SourceState},
+    sources::feed::with_causes,
+};
 use futures::{StreamExt, future, stream::BoxStream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -82,7 +85,7 @@ fn failure(error: &watcher::Error) -> PodSourceFailure {
         Some(403) => (SourceState::Unreadable, "; grant the service account `list` and `watch` on pods"),
         _ => (SourceState::Failing, "; what is known of pods stays, new ones are named by the log directory"),
     };
-    PodSourceFailure { state, detail: format!("{}: {}{remedy}", ApiWatch::NAME, chain(error)) }
+    PodSourceFailure { state, detail: format!("{}: {}{remedy}", ApiWatch::NAME, with_causes(error)) }
 }
 
 /// The status with which the API server refused to answer, if it did.
@@ -95,17 +98,4 @@ fn refusal(error: &watcher::Error) -> Option<u16> {
         WatchError(status) => Some(status.code),
         _ => None,
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
