@@ -169,11 +169,17 @@ fn completed(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedSta
         ContainerKind::App => pod.restart_policy == RestartPolicy::Always,
         ContainerKind::Init | ContainerKind::Ephemeral => false,
     };
-    let what = "ended with status 0";
-    if runs_on {
-        Exit::crash(Cause::Completed, Confidence::Proven, Blame::Workload, format!("{what} although it should have kept running"))
-    } else {
-        Exit::ordinary(Cause::Completed, what)
+    if !runs_on {
+        return Exit::ordinary(Cause::Completed, "ended with status 0");
+    }
+    let what = "ended with status 0 although it should have kept running";
+    match probe(container) {
+        // So ends a program that handles SIGTERM when a probe's failure stops it.
+        Some((_, probe)) => {
+            let what = format!("{what}; that its {probe} probe failed and the kubelet stopped it cannot be told from that");
+            Exit::crash(Cause::Completed, Confidence::Likely, Blame::Insufficient, what)
+        }
+        None => Exit::crash(Cause::Completed, Confidence::Proven, Blame::Workload, what),
     }
 }
 
