@@ -101,12 +101,12 @@ impl Processes {
         (!processes.is_empty()).then(|| ProcessesSample { cgroup: path.to_owned(), processes })
     }
 
-    /// What a process sees mounted from disks.
+    /// What a container's process sees mounted from disks; `None` while it still sees the host's mounts.
     ///
     /// # Errors
     /// It is gone, or hidden.
-    pub fn mounts(&self, pid: Pid) -> std::io::Result<Vec<Mount>> {
-        mounts::of_process(&self.proc, pid.0)
+    pub fn mounts(&self, pid: Pid) -> std::io::Result<Option<Vec<Mount>>> {
+        mounts::of_container(&self.proc, pid.0)
     }
 
     /// Whether processes can be read, and how, or why not.

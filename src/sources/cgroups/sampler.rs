@@ -61,8 +61,8 @@ struct Followed {
     cpu: Option<(Instant, CpuThrottling)>,
     /// Whether its CPU limit held it back between the last two readings.
     held_back: bool,
-    /// The first process and its program whose mounts were told.
-    mounts_of: Option<(ProcessKey, String)>,
+    /// The first process whose mounts were told.
+    mounts_of: Option<ProcessKey>,
 }
 
 impl Followed {
@@ -339,17 +339,12 @@ impl CgroupSampler {
         self.outlet.offer(Body::Processes(sample))
     }
 
-    /// What a container has mounted is read once for each program that its first process runs: the
-    /// runtime's own part of a start still sees the host's mounts.
+    /// What a container has mounted is read once for each first process.
     fn tell_mounts(&mut self, path: &Arc<str>, sample: &ProcessesSample) -> Result<(), Stopped> {
         let Some(followed) = self.followed.get_mut(path) else { return Ok(()) };
-        let Some(first) = first_process(sample).filter(|first| !is_of_runtime(&first.comm)) else { return Ok(()) };
-        let program = (first.key, first.comm.clone());
-        if followed.mounts_of.as_ref() == Some(&program) {
-            return Ok(());
-        }
-        let Ok(mounts) = self.processes.mounts(first.key.pid) else { return Ok(()) };
-        followed.mounts_of = Some(program);
+        let Some(first) = first_process(sample).filter(|first| followed.mounts_of != Some(first.key)) else { return Ok(()) };
+        let Ok(Some(mounts)) = self.processes.mounts(first.key.pid) else { return Ok(()) };
+        followed.mounts_of = Some(first.key);
         // Not offered: it is said once.
         self.outlet.send(Body::ContainerMounts(ContainerMounts { cgroup: path.to_string(), mounts }))
     }
@@ -410,11 +405,6 @@ fn kills(counters: CgroupCounters) -> [Option<u64>; 6] {
 fn first_process(sample: &ProcessesSample) -> Option<&ProcessSample> {
     let one = sample.processes.iter().find(|process| process.inner_pid == Some(1));
     one.or_else(|| sample.processes.iter().min_by_key(|process| process.key.start_ticks))
-}
-
-/// Whether it is still the runtime that makes the container: `runc:[2:INIT]`, `crun`.
-fn is_of_runtime(comm: &str) -> bool {
-    comm.starts_with("runc") || comm == "crun"
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 mod block;
 mod mountinfo;
 
-pub use mountinfo::of_process;
+pub use mountinfo::of_container;
 
 use super::{Outlet, Stop, Stopped, Wake};
 use crate::{

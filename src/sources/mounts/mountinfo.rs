@@ -16,21 +16,42 @@ const LONGEST: u64 = 4 << 20;
 /// The most mounts that are told: volumes and filesystems of a dense node several times over.
 const MOST_MOUNTS: usize = 2048;
 
-/// The mounts on disks that the process `pid` sees.
+/// The mounts on disks that a container's process `pid` sees. `None` while its root is still the host's: a runtime
+/// starts inside of the container's cgroup, and takes the container's root only after it has made its mounts.
 ///
 /// # Errors
 /// The process is gone, or `/proc` may not be read.
-pub fn of_process(proc: &Path, pid: u32) -> io::Result<Vec<Mount>> {
-    read(&mut File::open(proc.join(pid.to_string()).join("mountinfo"))?)
+pub fn of_container(proc: &Path, pid: u32) -> io::Result<Option<Vec<Mount>>> {
+    let table = |pid: u32| text(&mut File::open(proc.join(pid.to_string()).join("mountinfo"))?);
+    let own = table(pid)?;
+    let of_host = table(1).ok().and_then(|table| root(&table));
+    let has_own_root = of_host.is_none() || root(&own) != of_host;
+    Ok(has_own_root.then(|| on_disks(&own)))
 }
 
 /// Reads an open table from its beginning.
 pub(super) fn read(table: &mut File) -> io::Result<Vec<Mount>> {
-    let mut text = Vec::new();
     table.rewind()?;
-    table.by_ref().take(LONGEST).read_to_end(&mut text)?;
-    let mounts = text.split(|byte| *byte == b'\n').filter_map(|line| parse(&String::from_utf8_lossy(line)));
-    Ok(mounts.filter(lies_on_disk).take(MOST_MOUNTS).collect())
+    Ok(on_disks(&text(table)?))
+}
+
+fn text(table: &mut File) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    table.take(LONGEST).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+fn mounts(table: &[u8]) -> impl Iterator<Item = Mount> {
+    table.split(|byte| *byte == b'\n').filter_map(|line| parse(&String::from_utf8_lossy(line)))
+}
+
+fn on_disks(table: &[u8]) -> Vec<Mount> {
+    mounts(table).filter(lies_on_disk).take(MOST_MOUNTS).collect()
+}
+
+/// Which filesystem, and what of it, is mounted as the root.
+fn root(table: &[u8]) -> Option<(DeviceNumber, String)> {
+    mounts(table).find(|mount| mount.point == "/").map(|mount| (mount.device, mount.root))
 }
 
 /// Filesystems without a disk have an anonymous number; so have those that span several disks, which
@@ -116,6 +137,24 @@ mod tests {
         assert!(!told("1 1 0:60 / /merged rw - overlay overlay rw,lowerdir=/a"));
         assert!(!told("1 1 0:60 / /mnt rw - fuse.x /dev/fuse rw"));
         assert!(!told("1 1 0:70 / /mnt rw - nfs4 server:/export rw"));
+    }
+
+    #[test]
+    fn a_runtime_that_has_not_taken_the_containers_root_has_the_hosts_mounts() {
+        let proc = tempfile::tempdir().expect("folder");
+        let sees = |pid: u32, table: &str| {
+            let folder = proc.path().join(pid.to_string());
+            std::fs::create_dir_all(&folder).expect("folder");
+            std::fs::write(folder.join("mountinfo"), table).expect("table");
+            of_container(proc.path(), pid).expect("read").map(|mounts| mounts.len())
+        };
+        let volume = "3 2 7:1 / /data rw - ext4 /dev/loop1 rw\n";
+        sees(1, &format!("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n{volume}"));
+        assert_eq!(sees(70, &format!("9 8 8:1 / / rw - ext4 /dev/sda1 rw\n{volume}")), None);
+        assert_eq!(sees(71, &format!("9 8 0:60 / / rw - overlay overlay rw,lowerdir=/a\n{volume}")), Some(1));
+        assert!(of_container(proc.path(), 72).is_err());
+        std::fs::remove_dir_all(proc.path().join("1")).expect("removed");
+        assert_eq!(sees(71, volume), Some(1), "where the host's are hidden, nothing is compared");
     }
 
     proptest! {

@@ -7,7 +7,7 @@ from e2e.expect import AtLeast, Contains, Finding, Metric, OneOf
 
 EVICTIONS = "nodewhy_pod_evictions_total"
 STORAGE_ERRORS = "nodewhy_kernel_storage_errors_total"
-LOOP_DEVICE = Contains(r"Disk loop\d+ \(\S+e2e-disk.img")
+LOOP_DEVICE = Contains(r"Disk loop\d+ \(the file \S+e2e-disk.img\) reports I/O errors .*; one pod has it mounted at")
 
 
 def bad_disk(scenario):
@@ -38,8 +38,8 @@ SCENARIOS = [
         "polite/app@host2": {"phase": "Succeeded", "now": "Completed 0"},
     }, findings=[
         Finding("host1", {"pod": "volume"}, cause="evicted_ephemeral_storage", scope="pod", blame="workload", count=1, confidence="proven"),
-        Finding("host2", {"pod": "container"}, cause="evicted_ephemeral_storage", scope="container", blame="workload", count=1,
-                confidence="proven"),
+        Finding("host2", {"pod": "container"}, cause="evicted_ephemeral_storage", blame="workload", count=1,
+                confidence="proven", scope="pod", summary=Contains("its containers' ephemeral-storage limits")),
         # Only the kubelet's log tells.
         Finding("host2", {"pod": "polite"}, cause="evicted_ephemeral_storage", scope="pod", blame="workload", count=1, confidence="likely"),
     ], metrics=[
