@@ -8,16 +8,13 @@ PATIENCE = 120      # seconds from a fault until it is told; host3 is slow
 
 
 def play(faults):
-    """All of them, in order: the names of those that failed, with what was wrong. One that breaks does not keep the others from being played."""
-    failed = {}
+    """All of them, in order: the name of each, and what was wrong. One that breaks does not keep the others from being played."""
     for fault in faults:
         try:
             problems = fault()
         except Exception as error:  # noqa: BLE001: whatever it is, it is told as this fault's problem
             problems = [repr(error)]
-        if problems:
-            failed[fault.__name__] = problems
-    return failed
+        yield fault.__name__, problems
 
 
 def awaited(node, namespace, findings=(), metrics=(), patience=PATIENCE, asked=cluster.findings):

@@ -20,22 +20,10 @@ TOLD_WITHIN, MEDIAN = 5.0, 2.0
 
 
 def play(nodes, agent):
-    """All of them; returns the names of those that failed, with what was wrong."""
-    failed = {}
-    for proof in played(nodes):
-        problems = proof(nodes, agent)
-        if problems:
-            failed[proof.__name__] = problems
-    return failed
-
-
-def played(nodes):
+    """All of them, one after another: the name of each, and what was wrong."""
     both = [kills_stay_on_their_node] if {"host1", "host2"} <= set(nodes) else []
-    return both + [kubernetes_word_is_held_against_the_kernels, kills_are_told_soon, refusals_are_told]
-
-
-def names(nodes):
-    return [proof.__name__ for proof in played(nodes)]
+    for proof in both + [kubernetes_word_is_held_against_the_kernels, kills_are_told_soon, refusals_are_told]:
+        yield proof.__name__, proof(nodes, agent)
 
 
 def kills_stay_on_their_node(nodes, _):

@@ -33,30 +33,16 @@ ALONE = {
 
 
 def play(nodes):
-    """All of them; returns the names of those that failed, with what was wrong."""
+    """All of them, one after another: the name of each, and what was wrong. The requests come first: the others make the agents ask again."""
     cluster.kubectl("create", "namespace", NAMESPACE)
     cluster.eventually(30, lambda: cluster.get(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default") and [])
     cluster.kubectl("apply", "--filename", "-", stdin=json.dumps(LOOP))
-    told = cluster.eventually(PATIENCE, lambda: not_exact(least=2))
-    if told:
-        return {"upheaval-begin": told}
-    failed = {}
-    for upheaval in played(nodes):
-        problems = upheaval()
-        if problems:
-            failed[upheaval.__name__] = problems
-    return failed
-
-
-def played(nodes):
-    """What `play` plays. The requests come first: the others make the agents ask again."""
+    begun = cluster.eventually(PATIENCE, lambda: not_exact(least=2))
+    yield "a_loop_begins", begun
     needs = {requests_are_few: "host1", agent_killed: "host1", api_server_frozen: "host1", api_server_killed: "host2",
              kubelet_restarted: "host3"}
-    return [upheaval for upheaval, node in needs.items() if node in nodes]
-
-
-def names(nodes):
-    return [upheaval.__name__ for upheaval in played(nodes)]
+    for upheaval in [] if begun else [upheaval for upheaval, node in needs.items() if node in nodes]:
+        yield upheaval.__name__, upheaval()
 
 
 def requests_are_few():
