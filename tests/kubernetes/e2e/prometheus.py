@@ -55,6 +55,13 @@ def start(cluster):
         cluster.kubectl("apply", "--filename", "-", stdin=json.dumps(item))
 
 
+def leave_host2():
+    """Takes the pods that crash away from host2: they would be evicted beside those that a fault is about."""
+    real.kubectl("scale", "deployment", *ON_HOST2, "--namespace", NAMESPACE, "--replicas=4")
+    real.kubectl("scale", "deployment", EVERYWHERE, "--namespace", NAMESPACE, "--replicas=0")
+    return real.eventually(60, lambda: [name for name in real.containers(NAMESPACE) if name.endswith("@host2")])
+
+
 def shipped_job():
     """The shipped file; only how to reach the API server from outside of a pod is added."""
     text = (DEPLOY / "scrape.yaml").read_text()
