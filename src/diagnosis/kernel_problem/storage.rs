@@ -3,7 +3,7 @@
 use super::{MAX_SUBJECTS, Trouble, Verdict};
 use crate::{
     findings::{Evidence, EvidenceSource, Subject},
-    inventory::{Held, Inventory, Role, VolumeUse, is_remote},
+    inventory::{Belonging, Held, Inventory, Role, VolumeUse, is_remote},
     model::{Attribution, Blame, Confidence, PodUid, Scope},
     parse::kernel_problem::ProblemClass,
 };
@@ -114,7 +114,9 @@ impl Users {
         let mut by_pod: BTreeMap<PodUid, Vec<VolumeUse>> = BTreeMap::new();
         for used in &held.volumes {
             let of_container = || inventory.container(used.container.as_ref()?)?.pod.clone();
-            if let Some(pod) = used.pod.clone().or_else(of_container) {
+            // On a kernel that several kubelets share, another one's pods are none of this node's.
+            let pod = used.pod.clone().or_else(of_container).filter(|pod| inventory.belonging(pod) == Belonging::Own);
+            if let Some(pod) = pod {
                 by_pod.entry(pod).or_default().push(used.clone());
             }
         }
