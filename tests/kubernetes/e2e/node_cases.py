@@ -73,8 +73,8 @@ SCENARIOS = [
         "secret-volume/app@host2": {"waiting": "ContainerCreating"},
         "slow/app@host2": {"running": True},
     }, drive=delete_slow, findings=[
-        # Nothing at --v=0 tells a program that the kubelet asked to end from one that ended itself.
-        dies("host2", "liveness", "completed", count=LOOPS),
+        # Its log at --v=0 does not tell a program that the kubelet asked to end from one that ended itself; its counts do.
+        dies("host2", "liveness", "liveness_probe", count=LOOPS, blame=PROBED),
         dies("host2", "startup", "startup_probe", count=LOOPS, blame=PROBED),
         finding("host2", "no-registry", "image_pull", scope="container"),
         finding("host2", "configmap-key", "config_error", scope="container", blame="workload"),
