@@ -20,6 +20,7 @@ use crate::{
         start_failure::{self, StartFailure},
     },
     findings::{Evidence, EvidenceSource, Subject, Topic},
+    inventory::Stage,
     model::{Attribution, BootTime, Cause, Confidence, Moment, PodUid, Scope},
     parse::kubelet::{KillReason, KubeletReader, Observation, Probe, Situation},
     signal::{KubeletLine, KubeletOrigin, KubeletPosition},
@@ -262,6 +263,9 @@ impl Core {
 
     fn tell_not_starting(&mut self, word: PodWord, what: &str, failure: StartFailure) {
         let PodWord { pod, name, cause, said, at, .. } = word;
+        if !self.can_keep_from_starting(&pod, cause) {
+            return;
+        }
         let Some(failing) = self.kubelet_log.note_failing(&pod, cause, at.boot) else { return };
         let mut subject = self.inventory.subject(Some(&pod), None);
         name_pod(&mut subject, name);
@@ -295,8 +299,22 @@ impl Core {
         }
     }
 
-    /// A pod of which something runs has its volumes and its sandbox.
+    /// The kubelet renews the volumes of running pods, too, and sets those of pods that are to be deleted up until their
+    /// end, when what they come from may be gone already.
+    fn can_keep_from_starting(&self, uid: &PodUid, cause: Cause) -> bool {
+        let Some(pod) = self.inventory.pod(uid) else { return true };
+        match pod.stage {
+            Stage::Ending => false,
+            Stage::Running => pod.gone.is_none() && cause != Cause::VolumeMount,
+            Stage::Starting => pod.gone.is_none(),
+        }
+    }
+
+    /// A pod of which something runs has its volumes and its sandbox; one that ends needs none.
     pub(super) fn resolve_not_starting(&mut self, uid: &PodUid, now: BootTime) {
+        if self.inventory.pod(uid).is_some_and(|pod| pod.stage == Stage::Starting) {
+            return;
+        }
         let subject = Subject { pod_uid: Some(uid.clone()), ..Subject::default() };
         for cause in [Cause::VolumeMount, Cause::SandboxNetwork] {
             self.kubelet_log.failing.remove(&(uid.clone(), cause));

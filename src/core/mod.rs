@@ -343,9 +343,7 @@ impl Core {
         self.watch_eviction(pod, &uid, at);
         self.watch_waiting(pod, &uid, at);
         self.watch_losses(pod, &uid, at);
-        if pod.containers.iter().any(|container| matches!(container.state, Some(ContainerState::Running { .. }))) {
-            self.resolve_not_starting(&uid, at.boot);
-        }
+        self.resolve_not_starting(&uid, at.boot);
         self.counters.create_container_zeros(pod, &self.inventory.subject(Some(&uid), None));
         Some(uid)
     }

@@ -16,7 +16,7 @@ mod workload;
 
 pub use container::{ContainerInstance, KnownProcess};
 pub use memory_history::{Growth, MemoryHistory};
-pub use pod::{Pod, PodContainer};
+pub use pod::{Pod, PodContainer, Stage};
 pub use pressure::{PressureHistory, Stalled, Throttled};
 pub use probe_history::{ProbeHistory, Rise};
 pub use storage::{Held, Role, Storage, VolumeUse, is_remote};

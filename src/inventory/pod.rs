@@ -3,7 +3,7 @@
 use super::{PressureHistory, Workload, container::complete};
 use crate::{
     model::{BootTime, Bytes, ContainerId, PodUid, Resource},
-    signal::{CgroupSample, ContainerKind, PodRecord},
+    signal::{CgroupSample, ContainerKind, ContainerRecord, ContainerState, PodRecord},
 };
 use std::collections::BTreeMap;
 
@@ -32,8 +32,33 @@ pub struct Pod {
     pub pressure: PressureHistory,
     /// Whether the API server or the kubelet's log directory has named it: it is this node's own.
     pub named: bool,
+    /// How far it is, as the API server says.
+    pub stage: Stage,
     /// When it ended.
     pub gone: Option<BootTime>,
+}
+
+/// How far a pod is in its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing of it runs, or nobody has told.
+    #[default]
+    Starting,
+    /// A container runs: it has its sandbox and its volumes.
+    Running,
+    /// It is to be deleted.
+    Ending,
+}
+
+impl Stage {
+    fn of(record: &PodRecord) -> Self {
+        let runs = |container: &ContainerRecord| matches!(container.state, Some(ContainerState::Running { .. }));
+        match record.deletion {
+            Some(_) => Self::Ending,
+            None if record.containers.iter().any(runs) => Self::Running,
+            None => Self::Starting,
+        }
+    }
 }
 
 /// What is known of a container across its lives.
@@ -66,6 +91,7 @@ impl Pod {
             sample: None,
             pressure: PressureHistory::default(),
             named: false,
+            stage: Stage::default(),
             gone: None,
         }
     }
@@ -83,6 +109,7 @@ impl Pod {
         self.qos.clone_from(&record.qos);
         self.memory_limit = record.memory_limit;
         self.named = true;
+        self.stage = Stage::of(record);
         for container in &record.containers {
             let known = self.containers.entry(container.name.clone()).or_default();
             known.kind = container.kind;

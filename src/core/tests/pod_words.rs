@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    findings::EvidenceSource,
+    findings::{EvidenceSource, FindingState},
     signal::{KubeletLine, KubeletOrigin, WaitingState},
 };
 
@@ -104,4 +104,25 @@ fn taking_a_volume_away_keeps_nothing_from_starting() {
     let finding = bench.only();
     assert_eq!((finding.cause, finding.blame), (Cause::VolumeMount, Blame::Insufficient));
     assert!(finding.summary.contains("volume pvc cannot be mounted: it is not attached to this node in time"), "{}", finding.summary);
+}
+
+#[test]
+fn a_pod_that_runs_or_ends_is_not_kept_from_starting_by_a_volume() {
+    let failed = format!(
+        r#"Operation for "{{volumeName:kubernetes.io/projected/{UID}-kube-api-access-x podName:{UID} nodeName:}}" failed. No retries permitted until 2026-11-23 10:00:38.0 +0000 UTC m=+9.3 (durationBeforeRetry 2s). Error: MountVolume.SetUp failed for volume "kube-api-access-x" (UniqueName: "kubernetes.io/projected/{UID}-kube-api-access-x") pod "web-1" (UID: "{UID}") : failed to fetch token: namespace not found"#
+    );
+    let running = pod(0, ContainerState::Running { started: Some(moment(5.0).wall) }, None);
+    let mut ending = pod(0, ContainerState::Waiting(WaitingState::default()), None);
+    ending.deletion = Some(moment(40.0).wall);
+    for known in [running, ending.clone()] {
+        let mut bench = Bench::watching(1.0);
+        bench.pod(5.0, known);
+        (10..60).step_by(10).for_each(|second| bench.kubelet(f64::from(second), &failed));
+        assert_eq!(bench.core.snapshot().findings, []);
+    }
+    let mut bench = Bench::watching(1.0);
+    (10..60).step_by(10).for_each(|second| bench.kubelet(f64::from(second), &failed));
+    assert_eq!(bench.only().cause, Cause::VolumeMount);
+    bench.pod(61.0, ending);
+    assert_eq!(bench.only().state, FindingState::Resolved);
 }
