@@ -158,6 +158,7 @@ impl Scenario {
             }
             Body::Pods(PodUpdate::Changed { pod, .. }) => (pod.namespace == self.namespace).then(|| body.clone()),
             Body::Pods(PodUpdate::Directory { namespace, .. }) => (*namespace == self.namespace).then(|| body.clone()),
+            Body::Pods(PodUpdate::DirectoryGone { uid }) => self.uids.contains(&uid.to_string()).then(|| body.clone()),
             // Figures of the node count everybody's.
             _ => None,
         }

@@ -361,6 +361,10 @@ fn start_of_second_run(before: &[Signal]) -> Vec<Signal> {
                 continue;
             }
             Body::Pods(PodUpdate::Directory { uid, .. }) => format!("directory {uid}"),
+            Body::Pods(PodUpdate::DirectoryGone { uid }) => {
+                state.retain(|(key, _)| *key != format!("directory {uid}"));
+                continue;
+            }
             Body::Kernel(line) => {
                 ring.push(Body::Kernel(line.clone()));
                 continue;

@@ -249,10 +249,11 @@ impl Deaths {
         self.durable.probes.iter().rev().find(fits).map(|(.., kill)| kill)
     }
 
-    fn forget(&mut self, key: &str) {
-        self.durable.terminations.forget(key);
-        self.durable.stories.retain(|slot, _| slot.pod != key);
-        self.durable.deletions.remove(key);
+    /// Forgets all pods but these.
+    pub(super) fn retain(&mut self, known: impl Fn(&str) -> bool) {
+        self.durable.terminations.retain(&known);
+        self.durable.stories.retain(|slot, _| known(&slot.pod));
+        self.durable.deletions.retain(|key, _| known(key));
     }
 }
 
@@ -538,7 +539,8 @@ impl Core {
         for (_, death) in due {
             self.tell_death(&death);
         }
-        self.deaths.forget(key);
+        self.deaths.durable.terminations.close(key);
+        self.waiting.retain(|slot, _| slot.pod != key);
         let only_it = |finding: &Finding| {
             !outlives_pods(finding.cause)
                 && !finding.subjects.is_empty()

@@ -3,10 +3,11 @@
 use super::*;
 use crate::{
     findings::{Change, EvidenceSource, Finding, FindingState},
-    model::{Blame, BootId, Bytes, Cause, Confidence, FilesystemRole, Scope},
+    model::{Blame, BootId, Bytes, Cause, Confidence, FilesystemRole, PodUid, Scope},
     signal::{
-        CgroupVersion, ContainerKind, ContainerRecord, DiskUse, EvictionLayer, EvictionSettings, FilesystemSample, KubeletOrigin,
-        PodSnapshot, PodStorage, PodStorageSample, RoomSample, SourceReport, SourceState, TerminatedState,
+        CgroupVersion, ContainerKind, ContainerRecord, ContainerState, DiskUse, EvictionLayer, EvictionSettings, FilesystemSample,
+        KubeletOrigin, PodRecord, PodSnapshot, PodStorage, PodStorageSample, PodUpdate, RoomSample, SourceReport, SourceState,
+        TerminatedState,
     },
 };
 use jiff::Timestamp;

@@ -8,7 +8,7 @@ use crate::{
         termination::{MAX_SLOTS, Slot, SlotList},
     },
     findings::MAX_FINDINGS,
-    inventory::{Belonging, ContainerInstance, MAX_CONTAINERS, MAX_PODS},
+    inventory::{Belonging, ContainerInstance, KEEP_PODS_SECONDS, MAX_CONTAINERS, MAX_PODS},
     model::{BootTime, Limit, Resource},
 };
 use std::collections::BTreeMap;
@@ -71,7 +71,8 @@ impl Core {
         for pod in self.inventory.pods() {
             let (Some(namespace), Some(workload)) = (&pod.namespace, &pod.workload) else { continue };
             let crashed = self.deaths.has_crashed(&pod.uid, now);
-            if pod.gone.is_some() && !crashed {
+            let lately = pod.gone.is_none_or(|gone| now.seconds_since(gone) <= KEEP_PODS_SECONDS);
+            if !lately && !crashed {
                 continue;
             }
             let looping = pod.containers.iter().filter(|(name, container)| {

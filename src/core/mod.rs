@@ -28,6 +28,7 @@ mod lost;
 mod node_trouble;
 mod oom_telling;
 mod pod_words;
+mod pods;
 mod recent_kills;
 mod room;
 mod room_figures;
@@ -47,19 +48,12 @@ pub use snapshot::{
 };
 
 use crate::{
-    diagnosis::{
-        kill_ledger::KillLedger,
-        oom_cases::OomCases,
-        termination::{Slot, pod_key},
-        vmstat::VmstatCheck,
-    },
+    diagnosis::{kill_ledger::KillLedger, oom_cases::OomCases, termination::Slot, vmstat::VmstatCheck},
     findings::FindingStore,
     inventory::Inventory,
-    model::{BootTime, CgroupPlace, ContainerId, Moment, PodUid},
+    model::{BootTime, CgroupPlace, Moment},
     parse::oom::OomNews,
-    signal::{
-        Body, CgroupSample, ContainerState, KernelLine, NodeFacts, NodeSample, PodRecord, PodUpdate, ProcessesSample, Signal, SourceName,
-    },
+    signal::{Body, CgroupSample, KernelLine, NodeFacts, NodeSample, ProcessesSample, Signal, SourceName},
 };
 use deaths::Deaths;
 use evictions::Evictions;
@@ -309,57 +303,6 @@ impl Core {
         }
     }
 
-    fn pods(&mut self, update: &PodUpdate, at: Moment) {
-        match update {
-            PodUpdate::Listed(list) => {
-                self.health.record(SourceName::Pods, at);
-                let present: Vec<_> = list.pods.iter().filter_map(|pod| self.pod(pod, at)).collect();
-                for (uid, key) in self.inventory.pods_listed(at.boot, &present) {
-                    self.pod_gone(&uid, &key, at.boot);
-                }
-                self.deaths.durable.watching_since.get_or_insert(at.wall);
-            }
-            PodUpdate::Changed { pod, deleted } => {
-                self.health.record(SourceName::Pods, at);
-                if let Some(uid) = self.pod(pod, at).filter(|_| *deleted) {
-                    self.inventory.pod_deleted(at.boot, &uid);
-                    self.pod_gone(&uid, pod_key(pod), at.boot);
-                }
-            }
-            PodUpdate::Directory { namespace, name, uid, containers, followed } => {
-                self.health.record(SourceName::PodLogs, at);
-                self.inventory.directory_seen(namespace, name, uid, containers);
-                for (container, attempt) in containers {
-                    self.deaths.durable.terminations.sighted(&uid.to_string(), container, *attempt, *followed, at);
-                }
-            }
-        }
-    }
-
-    fn pod(&mut self, pod: &PodRecord, at: Moment) -> Option<PodUid> {
-        let uid = self.inventory.pod_told(at.boot, pod)?;
-        self.name_kills(pod);
-        self.watch_deaths(pod, &uid, at);
-        self.watch_eviction(pod, &uid, at);
-        self.watch_waiting(pod, &uid, at);
-        self.watch_losses(pod, &uid, at);
-        self.resolve_not_starting(&uid, at.boot);
-        self.counters.create_container_zeros(pod, &self.inventory.subject(Some(&uid), None));
-        Some(uid)
-    }
-
-    /// Kills told before their container had a name are told again with it.
-    fn name_kills(&mut self, pod: &PodRecord) {
-        if self.oom_cases.is_empty() {
-            return;
-        }
-        let ids = pod.containers.iter().filter_map(|container| container.container_id.as_deref());
-        for id in ids.filter_map(ContainerId::parse_status) {
-            let news = self.oom_cases.container_changed(&id, &self.inventory);
-            self.tell(news);
-        }
-    }
-
     fn advance(&mut self, now: Moment) {
         for news in self.kernel_log.advance(now.boot) {
             self.oom_news(news, now);
@@ -382,6 +325,7 @@ impl Core {
         }
         self.vmstat.settle(now.boot, self.kernel_log.is_whole());
         self.inventory.advance(now.boot);
+        self.forget_pods(now.boot);
         self.advance_evictions(now.boot);
         self.advance_room(now);
         self.advance_node(now);

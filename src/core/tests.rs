@@ -6,8 +6,8 @@ mod userspace_oom;
 use super::*;
 use crate::{
     findings::{Change, Finding},
-    model::{Attribution, Blame, BootId, Bytes, Cause, Confidence, Limit, Pid, ProcessKey, Scope},
-    signal::{CgroupCounters, CgroupVersion, MemoryEvents, MemorySplit, ProcessSample},
+    model::{Attribution, Blame, BootId, Bytes, Cause, Confidence, Limit, Pid, PodUid, ProcessKey, Scope},
+    signal::{CgroupCounters, CgroupVersion, ContainerState, MemoryEvents, MemorySplit, PodRecord, PodUpdate, ProcessSample},
 };
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ mod etcd;
 mod kubelet_api;
 mod node_trouble;
 mod pod_words;
+mod pods_come_and_go;
 mod starvation;
 
 const UID: &str = "11111111-2222-3333-4444-555555555555";
@@ -446,7 +447,7 @@ impl Bench {
     }
 }
 
-use crate::signal::{ContainerState, TerminatedState};
+use crate::signal::TerminatedState;
 
 #[test]
 fn an_exit_is_told_once_with_its_workload_and_its_log_is_read() {

@@ -73,6 +73,9 @@ pub struct Mark {
     unseen: Option<silent::Unseen>,
     /// Attempts whose end the log directory alone has told; a status may still describe them.
     undescribed: Vec<u32>,
+    /// Whether the pod is said to be gone. It may be told again: by a stale list, a static pod's next mirror, or the
+    /// log directory that outlives it.
+    closed: bool,
     /// What the log directory says beyond the mark, until a status says it or it is told without one.
     #[serde(skip)]
     sighting: Option<silent::Sighting>,
@@ -145,9 +148,14 @@ impl Terminations {
         seen
     }
 
-    /// Forgets a pod that is gone.
-    pub fn forget(&mut self, pod_key: &str) {
-        self.marks.retain(|slot, _| slot.pod != pod_key);
+    /// Notes that a pod is gone. Its marks stay until nobody can tell it again, lest its ends count twice.
+    pub fn close(&mut self, pod_key: &str) {
+        self.marks.iter_mut().filter(|(slot, _)| slot.pod == pod_key).for_each(|(_, mark)| mark.closed = true);
+    }
+
+    /// Forgets all pods but these.
+    pub fn retain(&mut self, known: impl Fn(&str) -> bool) {
+        self.marks.retain(|slot, _| known(&slot.pod));
     }
 
     /// How many containers are followed.
@@ -210,9 +218,12 @@ impl Terminations {
         self.marks.insert(slot, mark);
     }
 
+    /// Pods that are gone make room first, then those of which nothing was told for the longest time: what crashes is
+    /// told of.
     fn make_room(&mut self) {
         if self.marks.len() >= MAX_SLOTS {
-            self.marks.pop_first();
+            let oldest = self.marks.iter().min_by_key(|(_, mark)| (!mark.closed, mark.last_told())).map(|(slot, _)| slot.clone());
+            oldest.and_then(|slot| self.marks.remove(&slot));
         }
     }
 }
@@ -237,7 +248,13 @@ impl Mark {
         if undescribed { Standing::Undescribed } else { Standing::Told }
     }
 
+    /// When something was last told of it, as far as that is known.
+    fn last_told(&self) -> Option<Timestamp> {
+        self.latest.max(self.unseen.map(|unseen| unseen.since))
+    }
+
     fn note(&mut self, container: &ContainerRecord) {
+        self.closed = false;
         let latest = latest(container);
         if container.container_id.is_some() && latest >= self.latest {
             self.id.clone_from(&container.container_id);

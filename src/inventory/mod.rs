@@ -24,14 +24,17 @@ pub use workload::Workload;
 
 use crate::{
     findings::Subject,
-    model::{BootTime, Bytes, CgroupPlace, ContainerId, Pid, PodUid, Resource},
+    model::{BootTime, Bytes, CgroupPlace, ContainerId, Moment, Pid, PodUid, Resource},
     signal::{CgroupSample, Mount, MountTable, NodeFacts, NodeSample, PodRecord, ProbeCounts, ProcessesSample},
 };
 use std::collections::HashMap;
 
-/// How long what ended is remembered: the kubelet's longest back-off is 5 minutes, log records and
-/// status updates may be late by another few.
+/// How long a container instance that ended is remembered: the kubelet's longest back-off is 5 minutes,
+/// log records and status updates may be late by another few.
 pub const KEEP_SECONDS: u64 = 900;
+
+/// How long a pod that ended is remembered: the window in which pods are counted by workload.
+pub const KEEP_PODS_SECONDS: u64 = 3600;
 
 /// The most container instances remembered, living and dead: eight lives for each of 250 containers.
 pub const MAX_CONTAINERS: usize = 2048;
@@ -177,18 +180,18 @@ impl Inventory {
     }
 
     /// Takes in one pod as the API server knows it.
-    pub fn pod_told(&mut self, at: BootTime, record: &PodRecord) -> Option<PodUid> {
+    pub fn pod_told(&mut self, at: Moment, record: &PodRecord) -> Option<PodUid> {
         let uid = Pod::kubelet_uid(record)?;
         let node = std::mem::take(&mut self.node);
-        self.pod_entry(&uid).told(record, &node);
+        self.pod_entry(&uid).told(record, &node, at);
         self.node = node;
         self.pods_named = true;
         for container in &record.containers {
             let attempt = container.restart_count;
-            self.name_container(at, &uid, &container.name, container.container_id.as_deref(), attempt);
+            self.name_container(at.boot, &uid, &container.name, container.container_id.as_deref(), attempt);
             let last = container.last.as_ref().and_then(|last| last.container_id.as_deref());
             if last != container.container_id.as_deref() {
-                self.name_container(at, &uid, &container.name, last, attempt.and_then(|attempt| attempt.checked_sub(1)));
+                self.name_container(at.boot, &uid, &container.name, last, attempt.and_then(|attempt| attempt.checked_sub(1)));
             }
         }
         Some(uid)
@@ -219,18 +222,25 @@ impl Inventory {
     /// Returns those that are newly gone, each with the key under which its containers are followed.
     pub fn pods_listed(&mut self, at: BootTime, present: &[PodUid]) -> Vec<(PodUid, String)> {
         let present: std::collections::HashSet<_> = present.iter().collect();
-        let lost = self.pods.values_mut().filter(|pod| pod.workload.is_some() && pod.gone.is_none() && !present.contains(&pod.uid));
+        let lost = self.pods.values_mut().filter(|pod| pod.listed && !present.contains(&pod.uid));
         lost.map(|pod| {
-            pod.gone = Some(at);
+            pod.deleted(at);
             (pod.uid.clone(), pod.uid.to_string())
         })
         .collect()
     }
 
+    /// Notes that the log directory of a pod is gone, with which one that the API server does not know ends.
+    pub fn directory_gone(&mut self, at: BootTime, uid: &PodUid) {
+        if let Some(pod) = self.pods.get_mut(uid).filter(|pod| !pod.listed) {
+            pod.gone.get_or_insert(at);
+        }
+    }
+
     /// Notes the deletion of a pod.
     pub fn pod_deleted(&mut self, at: BootTime, uid: &PodUid) {
         if let Some(pod) = self.pods.get_mut(uid) {
-            pod.gone = Some(at);
+            pod.deleted(at);
         }
     }
 
@@ -328,9 +338,9 @@ impl Inventory {
 
     /// Forgets what ended long ago, and the oldest when there is too much.
     pub fn advance(&mut self, now: BootTime) {
-        let old = |gone: Option<BootTime>| gone.is_some_and(|gone| now.seconds_since(gone) > KEEP_SECONDS);
-        self.containers.retain(|_, container| !old(container.gone));
-        self.pods.retain(|_, pod| !old(pod.gone));
+        let old = |gone: Option<BootTime>, keep| gone.is_some_and(|gone| now.seconds_since(gone) > keep);
+        self.containers.retain(|_, container| !old(container.gone, KEEP_SECONDS));
+        self.pods.retain(|_, pod| pod.listed || !old(pod.gone, KEEP_PODS_SECONDS));
         let (containers, pods) = (&self.containers, &self.pods);
         self.storage.retain(|id| containers.contains_key(id));
         self.names.retain(|id, named| {

@@ -2,7 +2,7 @@
 
 use super::{PressureHistory, Workload, container::complete};
 use crate::{
-    model::{BootTime, Bytes, ContainerId, PodUid, Resource},
+    model::{BootTime, Bytes, ContainerId, Moment, PodUid, Resource},
     signal::{CgroupSample, ContainerKind, ContainerRecord, ContainerState, PodRecord},
 };
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ pub struct Pod {
     pub named: bool,
     /// How far it is, as the API server says.
     pub stage: Stage,
+    /// Whether the API server has it. It may long have ended: a Job's pods stay until somebody deletes them.
+    pub listed: bool,
     /// When it ended.
     pub gone: Option<BootTime>,
 }
@@ -92,6 +94,7 @@ impl Pod {
             pressure: PressureHistory::default(),
             named: false,
             stage: Stage::default(),
+            listed: false,
             gone: None,
         }
     }
@@ -102,14 +105,21 @@ impl Pod {
     }
 
     /// Takes in what the API server says.
-    pub fn told(&mut self, record: &PodRecord, node: &str) {
+    pub fn told(&mut self, record: &PodRecord, node: &str, at: Moment) {
         self.namespace = Some(record.namespace.clone());
         self.name = Some(record.name.clone());
         self.workload = Some(Workload::of(record, node));
         self.qos.clone_from(&record.qos);
         self.memory_limit = record.memory_limit;
         self.named = true;
+        self.listed = true;
         self.stage = Stage::of(record);
+        match record.phase.as_deref() {
+            Some("Succeeded" | "Failed") => self.gone = self.gone.or(Some(ended(record, at))),
+            // A pod that a list has missed, or whose mirror was made anew, is back.
+            _ if self.stage != Stage::Ending => self.gone = None,
+            _ => {}
+        }
         for container in &record.containers {
             let known = self.containers.entry(container.name.clone()).or_default();
             known.kind = container.kind;
@@ -133,6 +143,12 @@ impl Pod {
         }
     }
 
+    /// The API server does not have it any more.
+    pub fn deleted(&mut self, at: BootTime) {
+        self.listed = false;
+        self.gone.get_or_insert(at);
+    }
+
     /// `namespace/name`, or the uid of a pod without a known name.
     pub fn label(&self) -> String {
         match (&self.namespace, &self.name) {
@@ -140,4 +156,14 @@ impl Pod {
             _ => self.uid.to_string(),
         }
     }
+}
+
+/// When the last container of a pod that has ended did so.
+fn ended(record: &PodRecord, at: Moment) -> BootTime {
+    let finished = |container: &ContainerRecord| match &container.state {
+        Some(ContainerState::Terminated(state)) => state.finished,
+        _ => None,
+    };
+    let last = record.containers.iter().filter_map(finished).max();
+    last.map_or(at.boot, |last| at.at_wall_time(last).boot.min(at.boot))
 }

@@ -34,6 +34,11 @@ pub enum PodUpdate {
         #[serde(default)]
         followed: bool,
     },
+    /// The log directory of a pod is gone: the kubelet has removed what was left of it.
+    DirectoryGone {
+        /// The uid in the directory's name.
+        uid: PodUid,
+    },
 }
 
 /// Every pod of this node at one moment.

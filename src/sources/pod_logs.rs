@@ -2,7 +2,8 @@
 //!
 //! Flows in: the directory `/var/log/pods`, whose entries are `<namespace>_<name>_<uid>/<container>/<attempt>.log`
 //! (kubelet, pkg/kubelet/kuberuntime/helpers.go, `BuildPodLogsDirectory`). Flows out: one
-//! [`PodUpdate::Directory`] for each pod that appears or whose attempts rise. Reads names only, never logs.
+//! [`PodUpdate::Directory`] for each pod that appears or whose attempts rise, and [`PodUpdate::DirectoryGone`] when it
+//! has vanished. Reads names only, never logs.
 
 use super::{Outlet, Stop, Stopped, Wake};
 use crate::{
@@ -86,6 +87,9 @@ impl Follower {
                 let PodDirectory { namespace, name, uid, containers } = pod.clone();
                 self.outlet.send(Body::Pods(PodUpdate::Directory { namespace, name, uid, containers, followed: self.followed }))?;
             }
+        }
+        for (_, pod) in self.known.iter().filter(|(entry, _)| !present.contains_key(*entry)) {
+            self.outlet.send(Body::Pods(PodUpdate::DirectoryGone { uid: pod.uid.clone() }))?;
         }
         self.known = present;
         self.followed = true;
@@ -188,6 +192,8 @@ mod tests {
         attempt("shop_web-2_3e61c214bc3ed9ff81e21474dd6cba17", 0);
         let Body::Pods(PodUpdate::Directory { name, .. }) = next() else { panic!("a pod") };
         assert_eq!(name, "web-2");
+        fs::remove_dir_all(dir.path().join(format!("shop_web-1_{UID}"))).expect("remove");
+        assert_eq!(next(), Body::Pods(PodUpdate::DirectoryGone { uid: PodUid::parse(UID).expect("uid") }));
         drop(stopper);
         thread.join().expect("no panic");
     }

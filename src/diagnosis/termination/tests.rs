@@ -3,6 +3,7 @@
 mod kubelet;
 
 use super::*;
+use crate::model::{BootTime, Moment};
 use proptest::prelude::*;
 
 fn time(second: i64) -> Timestamp {
@@ -68,6 +69,35 @@ fn a_gap_loses_details_but_no_count() {
     terminations.look(&pod(running(0), 10), Some(time(0)));
     let seen = terminations.look(&pod(backing_off(5), 10), Some(time(0)));
     assert_eq!((attempts(&seen), unobserved(&seen)), (vec![5], 5));
+}
+
+#[test]
+fn a_pod_that_was_said_to_be_gone_is_not_counted_anew() {
+    let mut terminations = Terminations::default();
+    terminations.look(&pod(backing_off(2), 10), Some(time(0)));
+    terminations.close("uid");
+    let at = |second: i64| Moment { boot: BootTime(second.unsigned_abs() * 1_000_000), wall: time(second) };
+    terminations.sighted("uid", "app", 3, true, at(100));
+    assert_eq!(terminations.silences(at(200).boot), [], "the attempt before is told");
+    assert_eq!(terminations.look(&pod(backing_off(2), 10), Some(time(0))), Seen::default());
+    assert_eq!(attempts(&terminations.look(&pod(backing_off(3), 10), Some(time(0)))), [3]);
+}
+
+#[test]
+fn what_is_gone_makes_room_before_what_crashes() {
+    let mut terminations = Terminations::default();
+    let named = |uid: String, attempt| PodRecord { uid, ..pod(backing_off(attempt), 10) };
+    terminations.look(&named("0-first-of-all".into(), 1), Some(time(0)));
+    for number in 0..MAX_SLOTS {
+        let churned = named(format!("{number:08}"), 0);
+        terminations.look(&churned, Some(time(0)));
+        terminations.close(pod_key(&churned));
+    }
+    assert_eq!(terminations.len(), MAX_SLOTS);
+    let seen = terminations.look(&named("0-first-of-all".into(), 2), Some(time(0)));
+    assert_eq!((attempts(&seen), unobserved(&seen)), (vec![2], 0), "it is still followed");
+    terminations.retain(|key| key == "0-first-of-all");
+    assert_eq!(terminations.len(), 1);
 }
 
 #[test]

@@ -48,6 +48,8 @@ enum News {
     Told(Deed, usize),
     /// A status from before, out of a stale cache.
     Late(usize),
+    /// The pod is said to be gone, which a list out of a stale cache may say wrongly, and a mirror's deletion does.
+    Gone,
     /// The agent starts again with what it has stored.
     Restart,
 }
@@ -290,6 +292,7 @@ fn any_news(wipes: bool) -> impl Strategy<Value = News> {
         6 => (any_deed(wipes), 1usize..4).prop_map(|(deed, times)| News::Told(deed, times)),
         // A cache that is behind and a counter that begins anew cannot be told apart in every case.
         2 => (0usize..200).prop_map(move |at| if wipes { News::Restart } else { News::Late(at) }),
+        1 => Just(News::Gone),
         1 => Just(News::Restart),
     ]
 }
@@ -314,6 +317,7 @@ fn play(kind: PodKind, created: i64, news: &[News]) -> (Kubelet, Observer) {
                 (0..times).for_each(|_| observer.hears(&kubelet.shown()));
             }
             News::Late(at) => observer.hears(&history[at % history.len()]),
+            News::Gone => observer.terminations.close(pod_key(&kubelet.shown().0)),
             News::Restart => observer.restarts(),
         }
     }
