@@ -249,6 +249,13 @@ impl Deaths {
         self.durable.probes.iter().rev().find(fits).map(|(.., kill)| kill)
     }
 
+    /// Forgets a pod that is gone, but for which of its ends are counted: it may be told again.
+    fn close(&mut self, key: &str) {
+        self.durable.terminations.close(key);
+        self.durable.stories.retain(|slot, _| slot.pod != key);
+        self.durable.deletions.remove(key);
+    }
+
     /// Forgets all pods but these.
     pub(super) fn retain(&mut self, known: impl Fn(&str) -> bool) {
         self.durable.terminations.retain(&known);
@@ -539,7 +546,7 @@ impl Core {
         for (_, death) in due {
             self.tell_death(&death);
         }
-        self.deaths.durable.terminations.close(key);
+        self.deaths.close(key);
         self.waiting.retain(|slot, _| slot.pod != key);
         let only_it = |finding: &Finding| {
             !outlives_pods(finding.cause)
