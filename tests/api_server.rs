@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const ANONYMOUS_WHEN_IDLE: u64 = 8 << 20;
 
 /// What every pod of the churn is allowed beside that: stores are bounded, and full afterwards.
-const FULL_STORES: u64 = 12 << 20;
+const FULL_STORES: u64 = 16 << 20;
 
 /// An API server for one agent, whose watch says what is sent to `events`.
 struct ApiServer {
