@@ -193,6 +193,8 @@ mod tests {
             "EXT4-fs (vdb): VFS: Can't find ext4 filesystem",
             "igb 0000:01:00.0 eth0: igb: eth0 NIC Link is Down",
             "EDAC MC3: 1 CE memory read error on CPU_SrcID#0_Channel#0_DIMM#0 (channel:0 slot:0 page:0x12345)",
+            "mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 9: 8c00004000010091",
+            "mce: [Hardware Error]: Machine check events logged",
             "shop: page allocation failure: order:7, mode:0xc04(GFP_NOIO|GFP_DMA32), nodemask=(null),cpuset=/,mems_allowed=0",
             "unregister_netdevice: waiting for lo to become free. Usage count = 1",
             "NVRM: Xid (PCI:0000:17:00): 31, pid=12, name=shop, Ch 00000008, MMU Fault",
@@ -200,6 +202,8 @@ mod tests {
         ] {
             assert_eq!(matter(line), None, "{line}");
         }
+        let uncorrected = "mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 9: ac00004000010091";
+        assert_eq!(matter(uncorrected), Some(Matter::Fault(ProblemClass::MachineCheck)));
         let card = "NVRM: Xid (PCI:0000:17:00): 79, pid=12, name=shop, GPU has fallen off the bus.";
         assert_eq!(matter(card), Some(Matter::Fault(ProblemClass::GpuError)));
     }
