@@ -5,7 +5,7 @@ use crate::{
     findings::{Change, EvidenceSource, Finding, FindingState},
     model::{Blame, BootId, Bytes, Cause, Confidence, FilesystemRole, Scope},
     signal::{
-        CgroupVersion, ContainerKind, ContainerRecord, DiskUse, EvictionLayer, EvictionSettings, FilesystemSample, KubeletOrigin,
+        CgroupSample, CgroupVersion, ContainerKind, ContainerRecord, DiskUse, EvictionLayer, EvictionSettings, FilesystemSample, KubeletOrigin, MemorySplit, PidsUse,
         PodSnapshot, PodStorage, PodStorageSample, RoomSample, SourceReport, SourceState, TerminatedState,
     },
 };
@@ -191,6 +191,53 @@ fn the_pod_that_filled_the_disk_is_its_own_culprit() {
     node.evict(25, pod(2, "hog"), DISK);
     node.ticks(26, 31);
     assert_eq!(node.one(Cause::EvictedDisk).blame, Blame::Workload);
+}
+
+impl Node {
+    /// Figures of a container, whose id is the digit repeated.
+    fn uses(&mut self, second: u64, n: u8, id: char, mib: u64, tasks: u64) {
+        let path = format!("/kubepods/burstable/pod{}/{}", uid(n), id.to_string().repeat(64));
+        let pids = Some(PidsUse { current: tasks, max: None, refused: None });
+        let sample = CgroupSample { path, usage: Some(Bytes(mib << 20)), split: Some(MemorySplit::default()), pids, ..CgroupSample::default() };
+        self.say(second, Body::Cgroup(Box::new(sample)));
+    }
+
+    fn gone(&mut self, second: u64, n: u8, id: char) {
+        self.say(second, Body::CgroupGone { path: format!("/kubepods/burstable/pod{}/{}", uid(n), id.to_string().repeat(64)) });
+    }
+}
+
+#[test]
+fn the_dead_lives_of_a_looping_container_use_nothing() {
+    const MEMORY: &str = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 90Mi. Container app was using 1Ki, request is 0, has larger consumption of memory. ";
+    let mut node = Node::new();
+    for (second, id) in [(10, 'a'), (20, 'b'), (30, 'c'), (40, '3')] {
+        let mut looping = pod(3, "looping");
+        looping.containers[0].memory_request = Some(Bytes(256 << 20));
+        looping.containers[0].container_id = Some(format!("containerd://{}", id.to_string().repeat(64)));
+        node.say(second, Body::Pods(PodUpdate::Changed { pod: Box::new(looping), deleted: false }));
+        node.uses(second, 3, id, 200, 20);
+        if id != '3' {
+            node.gone(second + 5, 3, id);
+        }
+    }
+    node.uses(50, 2, '2', 400, 5);
+    node.evict(55, ended(pod(1, "victim"), 55), MEMORY);
+    node.ticks(56, 65);
+    let finding = node.one(Cause::EvictedMemory);
+    assert!(finding.summary.contains("pod shop/hog used 400 MiB, 400 MiB more than it asked for"), "{}", finding.summary);
+}
+
+#[test]
+fn a_pod_that_is_put_out_had_what_its_containers_used_until_then() {
+    const MEMORY: &str = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 90Mi. Container app was using 400Mi, request is 0, has larger consumption of memory. ";
+    let mut node = Node::new();
+    node.uses(50, 1, '1', 20, 1);
+    node.uses(50, 2, '2', 400, 5);
+    node.gone(54, 2, '2');
+    node.evict(55, ended(pod(2, "hog"), 54), MEMORY);
+    node.ticks(56, 65);
+    assert_eq!(node.one(Cause::EvictedMemory).blame, Blame::Workload);
 }
 
 #[test]

@@ -12,13 +12,13 @@ use crate::{
         oom::place_name,
     },
     findings::{Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Subject, Topic},
-    inventory::{Belonging, Pod},
-    model::{Attribution, Blame, BootTime, Bytes, Cause, EvictionSignal, Moment, PodUid},
+    inventory::{Belonging, ContainerInstance, Pod},
+    model::{Attribution, Blame, BootTime, Bytes, Cause, ContainerId, EvictionSignal, Moment, PodUid},
     parse::kubelet::{EvictionStep, Observation, Situation},
-    signal::{ContainerState, PodRecord},
+    signal::{CgroupSample, ContainerState, PodRecord},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A pod's end is told when its witnesses had this long: the kubelet's lines and a measurement.
 const WITNESS_SECONDS: u64 = 4;
@@ -211,7 +211,7 @@ impl Core {
         self.evictions.remember(pod, end);
         let subject = self.inventory.subject(Some(pod), None);
         let margin = self.margin_of(end.cause, at.boot);
-        let culprit = self.culprit_of(end, margin.as_ref());
+        let culprit = self.culprit_of(end, at.boot, margin.as_ref());
         let blame = match &culprit {
             Some(culprit) if culprit.pod == *pod => Blame::Workload,
             Some(_) => Blame::Neighbour,
@@ -284,12 +284,12 @@ impl Core {
         self.room.margins(now).into_iter().filter(means).min_by_key(|margin| (share(margin), margin.signal))
     }
 
-    fn culprit_of(&self, end: &PodEnd, margin: Option<&Margin>) -> Option<Culprit> {
+    fn culprit_of(&self, end: &PodEnd, at: BootTime, margin: Option<&Margin>) -> Option<Culprit> {
         match end.cause {
             Cause::EvictedDisk => self.culprit_of_disk(Measure::Bytes, margin),
             Cause::EvictedInodes => self.culprit_of_disk(Measure::Inodes, margin),
-            Cause::EvictedMemory => self.culprit_of_memory(),
-            Cause::EvictedPids => self.culprit_of_pids(margin),
+            Cause::EvictedMemory => self.culprit_of_memory(at),
+            Cause::EvictedPids => self.culprit_of_pids(at, margin),
             _ => None,
         }
     }
@@ -309,9 +309,10 @@ impl Core {
     }
 
     /// The pod that uses the most memory over what it asked for: the kubelet's own measure.
-    fn culprit_of_memory(&self) -> Option<Culprit> {
+    fn culprit_of_memory(&self, at: BootTime) -> Option<Culprit> {
         let over = self.inventory.pods().filter_map(|pod| {
-            let used = self.sum_of(pod, |sample| Some(sample.usage?.saturating_sub(sample.split?.inactive_file.unwrap_or_default()).0))?;
+            let working_set = |sample: &CgroupSample| Some(sample.usage?.saturating_sub(sample.split?.inactive_file.unwrap_or_default()).0);
+            let used = self.sum_of(pod, at, working_set)?;
             let asked = pod.containers.values().filter_map(|container| container.memory_request).fold(0, |sum, asked| sum + asked.0);
             Some((used.saturating_sub(asked), used, asked, pod))
         });
@@ -326,9 +327,9 @@ impl Core {
     }
 
     /// The pod that has at least half of the node's tasks.
-    fn culprit_of_pids(&self, margin: Option<&Margin>) -> Option<Culprit> {
+    fn culprit_of_pids(&self, at: BootTime, margin: Option<&Margin>) -> Option<Culprit> {
         let all = margin.map(|margin| margin.capacity.saturating_sub(margin.available));
-        let tasks = self.inventory.pods().filter_map(|pod| Some((self.sum_of(pod, |sample| Some(sample.pids?.current))?, pod)));
+        let tasks = self.inventory.pods().filter_map(|pod| Some((self.sum_of(pod, at, |sample| Some(sample.pids?.current))?, pod)));
         let (most, pod) = tasks.max_by_key(|(tasks, pod)| (*tasks, pod.uid.clone()))?;
         (all.is_some_and(|all| most >= all / 2)).then(|| Culprit {
             pod: pod.uid.clone(),
@@ -339,9 +340,19 @@ impl Core {
         })
     }
 
-    fn sum_of(&self, pod: &Pod, figure: impl Fn(&crate::signal::CgroupSample) -> Option<u64>) -> Option<u64> {
-        let samples = self.inventory.containers_of(&pod.uid).filter_map(|container| container.sample.as_deref());
-        samples.filter_map(figure).reduce(u64::saturating_add)
+    /// The sum of a figure over the containers that a pod had when one was put out: of each its latest life, as
+    /// the earlier ones of a container that loops hold nothing any more.
+    fn sum_of(&self, pod: &Pod, at: BootTime, figure: impl Fn(&CgroupSample) -> Option<u64>) -> Option<u64> {
+        let had = |instance: &&ContainerInstance| instance.gone.is_none_or(|gone| at.seconds_since(gone) <= DECISION_SECONDS);
+        let age = |instance: &ContainerInstance| (instance.gone.is_none(), instance.gone, instance.sampled);
+        let mut latest: BTreeMap<Result<&str, &ContainerId>, &ContainerInstance> = BTreeMap::new();
+        for instance in self.inventory.containers_of(&pod.uid).filter(had) {
+            let known = latest.entry(self.inventory.container_name(&instance.id).ok_or(&instance.id)).or_insert(instance);
+            if age(instance) > age(known) {
+                *known = instance;
+            }
+        }
+        latest.values().filter_map(|instance| figure(instance.sample.as_deref()?)).reduce(u64::saturating_add)
     }
 
     fn evidence_of(&self, waiting: &Waiting, margin: Option<&Margin>, culprit: Option<&Culprit>) -> Vec<Evidence> {
