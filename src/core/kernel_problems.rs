@@ -325,6 +325,9 @@ impl Core {
 
     fn witness_of(&self, trouble: &Trouble, death: &Death) -> Option<NodeWitness> {
         let ended = death.ended.boot.0;
+        // What only the table of mounts shows began before the look that found it.
+        let look_late = if trouble.count() == 0 { TABLE_SECONDS } else { 0 };
+        let had_begun = trouble.began().is_some_and(|began| began.boot <= death.ended.boot.plus_seconds(look_late));
         let near = |at: BootTime| at.0.saturating_add(BEFORE_END_MICROS) >= ended && at.0 <= ended.saturating_add(AFTER_END_MICROS);
         let line = trouble.lines.iter().rev().find(|line| near(line.at.boot));
         let (time, own, what, how) = match &trouble.matter {
@@ -334,7 +337,7 @@ impl Core {
                 (line?.at, own, format!("disk {device} {whose} reported errors"), "the device of the mount, and time")
             }
             // Once read-only, it stays so until somebody mounts it anew.
-            Matter::ReadOnly(device) if trouble.lines.front().is_some_and(|first| first.at.boot.0 <= ended) => {
+            Matter::ReadOnly(device) if had_begun => {
                 let own = is_used_by(trouble, device, &death.pod, &self.inventory)?;
                 let whose = if own { "of a volume of its pod" } else { "of the node itself" };
                 (trouble.latest, own, format!("the filesystem {whose} on {device} was read-only"), "the device of the mount")
@@ -345,7 +348,8 @@ impl Core {
             _ => return None,
         };
         let finding = self.findings.get(&trouble.matter.topic())?;
-        let evidence = Evidence { source: EvidenceSource::KernelLog, time: time.wall, what, supports: true, how_matched: how.into() };
+        let source = if trouble.count() == 0 { EvidenceSource::Node } else { EvidenceSource::KernelLog };
+        let evidence = Evidence { source, time: time.wall, what, supports: true, how_matched: how.into() };
         Some(NodeWitness { finding: finding.id.clone(), evidence, own })
     }
 }

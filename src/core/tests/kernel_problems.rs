@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    findings::FindingState,
+    findings::{EvidenceSource, FindingState},
     signal::{BlockDevice, ContainerMounts, DeviceNumber, Mount, MountTable, PidsUse},
 };
 
@@ -187,6 +187,34 @@ fn a_crash_beside_errors_of_its_own_volume_is_the_nodes() {
     bench.say(310.0, Body::Tick);
     let later = bench.told.iter().rev().find(|(_, finding)| finding.cause == Cause::AppError).expect("told");
     assert_eq!(later.1.blame, Blame::Workload, "long after the last error");
+}
+
+#[test]
+fn a_crash_beside_a_volume_that_only_the_table_shows_read_only_is_the_nodes() {
+    for (ended_at, blame) in [(60.0, Blame::Node), (10.0, Blame::Workload)] {
+        let mut bench = Bench::watching(1.0);
+        bench.running(2.0);
+        bench.say(2.0, Body::Mounts(table()));
+        if blame == Blame::Workload {
+            bench.pod(ended_at + 0.5, pod(0, ContainerState::Terminated(ended(1, "Error", ended_at)), None));
+            bench.ticks(12, 29);
+        }
+        let mut forced = table();
+        forced.mounts[1].filesystem_read_only = true;
+        bench.say(30.0, Body::Mounts(forced));
+        bench.say(34.0, Body::Tick);
+        if blame == Blame::Node {
+            bench.pod(ended_at + 0.5, pod(0, ContainerState::Terminated(ended(1, "Error", ended_at)), None));
+            bench.say(70.0, Body::Tick);
+        }
+        let (death, read_only) = (bench.finding(Cause::AppError), bench.finding(Cause::ReadOnlyFilesystem));
+        assert_eq!(death.blame, blame, "{}", death.summary);
+        if blame == Blame::Node {
+            assert_eq!(death.related, [read_only.id]);
+            let told = death.evidence.iter().find(|evidence| evidence.what.contains("was read-only")).expect("evidence");
+            assert_eq!(told.source, EvidenceSource::Node);
+        }
+    }
 }
 
 #[test]
