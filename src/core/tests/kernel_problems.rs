@@ -258,6 +258,19 @@ fn the_machines_faults_are_the_nodes() {
 }
 
 #[test]
+fn a_full_table_of_one_network_namespace_is_not_every_pods() {
+    let mut bench = Bench::watching(1.0);
+    bench.record(10.0, 4, "nf_conntrack: nf_conntrack: table full in netns 4026532009, dropping packet");
+    bench.record(11.0, 4, "nf_conntrack: nf_conntrack: table full in netns 4026532009, dropping packet");
+    let finding = bench.only();
+    assert_eq!((finding.scope, finding.blame), (Scope::Pod, Blame::Insufficient));
+    assert!(finding.summary.contains("network namespace 4026532009 is full"), "{}", finding.summary);
+    assert!(!finding.summary.contains("any pod") && finding.not_found[0].contains("whose namespace"), "{finding:?}");
+    bench.record(12.0, 4, "nf_conntrack: nf_conntrack: table full, dropping packet");
+    assert_eq!(bench.core.snapshot().findings.len(), 2, "the host's own is another table");
+}
+
+#[test]
 fn what_healthy_nodes_say_is_counted_and_not_told() {
     let mut bench = Bench::watching(1.0);
     bench.record(

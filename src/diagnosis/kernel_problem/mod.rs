@@ -41,7 +41,7 @@ pub enum Matter {
     ReadOnly(String),
     /// The kernel or the machine, by what is wrong.
     Fault(ProblemClass),
-    /// The network, by what is wrong, and the interface.
+    /// The network, by what is wrong, and the interface or the network namespace.
     Network(ProblemClass, Option<String>),
     /// The pids limit above a cgroup.
     Pids(String),
@@ -89,7 +89,7 @@ impl Matter {
             }
             KernelProblem::Net(net) => match class {
                 ProblemClass::LinkDown => None,
-                _ => Some(Self::Network(class, net.device.clone())),
+                _ => Some(Self::Network(class, net.device.clone().or_else(|| net.netns.map(|inode| inode.to_string())))),
             },
             KernelProblem::Hang(_) => Some(Self::Fault(class)),
             KernelProblem::Hardware(hardware) => {
