@@ -5,10 +5,10 @@ use super::{Core, Effect, condition::Condition};
 use crate::{
     diagnosis::{
         death::Death,
-        kernel_problem::{Line, Matter, NodeWitness, Trouble, Verdict, explain, is_used_by, pids_level},
+        kernel_problem::{Line, Matter, NodeWitness, Trouble, Verdict, explain, is_everybodys, is_used_by, pids_level},
     },
     findings::{Change, Evidence, EvidenceSource, Finding},
-    inventory::Belonging,
+    inventory::{Belonging, Inventory},
     model::{BootTime, Cause, ContainerId, Moment},
     parse::kernel_problem::{HardwareProblem, KernelProblem, ProblemClass, Reported},
     signal::{ContainerMounts, MountTable, SourceName},
@@ -91,6 +91,11 @@ impl KernelProblems {
     /// When the next trouble is due.
     pub fn due(&self) -> Option<BootTime> {
         self.durable.troubles.iter().filter_map(|told| told.due).min()
+    }
+
+    /// What is wrong, as far as the kernel and the table of mounts tell.
+    pub fn troubles(&self) -> impl Iterator<Item = &Trouble> {
+        self.durable.troubles.iter().map(|told| &told.trouble)
     }
 
     /// The trouble about a matter; a new one if there is none.
@@ -351,6 +356,16 @@ impl Core {
         let source = if trouble.count() == 0 { EvidenceSource::Node } else { EvidenceSource::KernelLog };
         let evidence = Evidence { source, time: time.wall, what, supports: true, how_matched: how.into() };
         Some(NodeWitness { finding: finding.id.clone(), evidence, own })
+    }
+}
+
+/// Whether what is wrong concerns the whole node, in contrast to a pod's volume, a pod's network or one device.
+pub(super) fn is_of_node(trouble: &Trouble, inventory: &Inventory) -> bool {
+    match &trouble.matter {
+        Matter::Disk(device) | Matter::ReadOnly(device) => !inventory.storage().is_known() || is_everybodys(trouble, device, inventory),
+        Matter::Fault(class) => !matches!(class, ProblemClass::GpuError | ProblemClass::PcieError),
+        Matter::Network(class, place) => *class != ProblemClass::ConntrackFull || place.is_none(),
+        Matter::Pids(_) => false,
     }
 }
 

@@ -25,6 +25,7 @@ mod kubelet;
 mod kubelet_api;
 mod kubelet_life;
 mod lost;
+mod node_start;
 mod node_trouble;
 mod oom_telling;
 mod pod_words;

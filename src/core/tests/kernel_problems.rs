@@ -34,7 +34,7 @@ fn device(name: &str, number: (u32, u32)) -> BlockDevice {
 }
 
 /// The system on sda, a volume of the pod on sdb.
-fn table() -> MountTable {
+pub(super) fn table() -> MountTable {
     let volume = format!("/var/lib/kubelet/pods/{UID}/volumes/kubernetes.io~csi/pvc-1/mount");
     MountTable { devices: vec![device("sda", (8, 0)), device("sdb", (8, 16))], mounts: vec![mount((8, 0), "/"), mount((8, 16), &volume)] }
 }

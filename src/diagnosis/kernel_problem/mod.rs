@@ -12,7 +12,7 @@ mod trouble;
 mod witness;
 
 pub use pids::{PidsLevel, level as pids_level};
-pub use storage::is_used_by;
+pub use storage::{is_everybodys, is_used_by};
 pub use trouble::{Line, Trouble};
 pub use witness::{NodeWitness, weigh as weigh_witness};
 

@@ -64,6 +64,11 @@ pub fn is_used_by(trouble: &Trouble, device: &str, pod: &PodUid, inventory: &Inv
     if own { Some(true) } else { held.is_everybodys().then_some(false) }
 }
 
+/// Whether every pod of the node depends on a troubled device.
+pub fn is_everybodys(trouble: &Trouble, device: &str, inventory: &Inventory) -> bool {
+    held_by(trouble, device, inventory).is_everybodys()
+}
+
 fn verdict(trouble: &Trouble, what: &str, held: &Held, users: Users, inventory: &Inventory) -> Verdict {
     let mut not_found = Vec::new();
     if !inventory.storage().is_known() {

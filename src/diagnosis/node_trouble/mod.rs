@@ -18,9 +18,9 @@ mod sign;
 mod words;
 
 pub use control_plane::starved;
-pub use episode::{Episode, Witness};
+pub use episode::{Episode, Start, Witness};
 pub use sign::Sign;
-pub use words::{action, are_chained, blame, consequence, meaning, scope};
+pub use words::{action, are_chained, blame, consequence, meaning, scope, starts, starved_of};
 
 use crate::{
     findings::EvidenceSource,
@@ -155,6 +155,13 @@ impl NodeTroubles {
     /// The trouble that a cause names, while it holds.
     pub fn episode(&self, cause: Cause) -> Option<&Episode> {
         self.episodes.get(&cause)
+    }
+
+    /// Notes with what a trouble probably began.
+    pub fn begins_with(&mut self, cause: Cause, start: Start) {
+        if let Some(episode) = self.episodes.get_mut(&cause) {
+            episode.begins_with(start);
+        }
     }
 
     /// The causes of troubles that have been told and hold.
