@@ -215,6 +215,12 @@ impl Core {
             Situation::KillReason { reason: KillReason::DefinitionChanged } => {
                 self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::DefinitionChanged, said });
             }
+            Situation::KillReason { reason: KillReason::Other } => {
+                self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::KillReason, said });
+            }
+            Situation::Killing { grace_seconds } => {
+                self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::Killing { grace_seconds }, said });
+            }
             Situation::HookFailed => self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::HookFailed, said }),
             Situation::KillFailed => self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::KillFailed, said }),
             Situation::SandboxChanged => self.deaths.words.note(pod, None, DeathWord { at, kind: DeathWordKind::SandboxChanged, said }),
