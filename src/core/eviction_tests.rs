@@ -5,8 +5,9 @@ use crate::{
     findings::{Change, EvidenceSource, Finding, FindingState},
     model::{Blame, BootId, Bytes, Cause, Confidence, FilesystemRole, Scope},
     signal::{
-        CgroupSample, CgroupVersion, ContainerKind, ContainerRecord, DiskUse, EvictionLayer, EvictionSettings, FilesystemSample, KubeletOrigin, MemorySplit, PidsUse,
-        PodSnapshot, PodStorage, PodStorageSample, RoomSample, SourceReport, SourceState, TerminatedState,
+        CgroupSample, CgroupVersion, ContainerKind, ContainerRecord, ContainerState, DiskUse, EvictionLayer, EvictionSettings,
+        FilesystemSample, KubeletOrigin, MemorySplit, PidRoom, PidsUse, PodSnapshot, PodStorage, PodStorageSample, RoomSample,
+        SourceReport, SourceState, TerminatedState,
     },
 };
 use jiff::Timestamp;
@@ -198,13 +199,46 @@ impl Node {
     fn uses(&mut self, second: u64, n: u8, id: char, mib: u64, tasks: u64) {
         let path = format!("/kubepods/burstable/pod{}/{}", uid(n), id.to_string().repeat(64));
         let pids = Some(PidsUse { current: tasks, max: None, refused: None });
-        let sample = CgroupSample { path, usage: Some(Bytes(mib << 20)), split: Some(MemorySplit::default()), pids, ..CgroupSample::default() };
+        let sample =
+            CgroupSample { path, usage: Some(Bytes(mib << 20)), split: Some(MemorySplit::default()), pids, ..CgroupSample::default() };
         self.say(second, Body::Cgroup(Box::new(sample)));
     }
 
     fn gone(&mut self, second: u64, n: u8, id: char) {
         self.say(second, Body::CgroupGone { path: format!("/kubepods/burstable/pod{}/{}", uid(n), id.to_string().repeat(64)) });
     }
+}
+
+#[test]
+fn process_ids_of_the_node_run_out_without_any_threshold() {
+    let mut node = Node::new();
+    let mut sample = |second, used| {
+        let pids = Some(PidRoom { max: 32_768, used });
+        node.say(second, Body::Room(RoomSample { pids, ..RoomSample::default() }));
+        node.findings(Cause::PidsLimit)
+    };
+    assert_eq!(sample(10, 32_000), [], "2 % are left");
+    assert_eq!(sample(20, 32_700), [], "for a moment");
+    let told = sample(30, 32_760);
+    assert_eq!((told.len(), told[0].scope, told[0].blame), (1, Scope::Node, Blame::Insufficient));
+    assert!(told[0].summary.contains("8 of 32768") && told[0].evidence[0].what.contains("8 process ids of 32768"), "{:?}", told[0]);
+    for second in [40, 50, 60] {
+        assert_eq!(sample(second, 32_000)[0].state, FindingState::Open, "between the marks");
+    }
+    let ended: Vec<_> = [70, 80, 90].map(|second| sample(second, 1_000)[0].state).into();
+    assert_eq!(ended, [FindingState::Open, FindingState::Open, FindingState::Resolved]);
+}
+
+#[test]
+fn the_pod_that_took_the_nodes_process_ids_is_named() {
+    let mut node = Node::new();
+    node.uses(5, 2, '2', 10, 31_000);
+    for second in [10, 20] {
+        node.say(second, Body::Room(RoomSample { pids: Some(PidRoom { max: 32_768, used: 32_700 }), ..RoomSample::default() }));
+    }
+    let told = node.one(Cause::PidsLimit);
+    assert_eq!((told.blame, told.subjects[0].pod.as_deref(), told.count), (Blame::Workload, Some("hog"), 1));
+    assert!(told.summary.ends_with("Pod shop/hog had 31000 processes and threads, half of the node's or more."), "{}", told.summary);
 }
 
 #[test]

@@ -86,12 +86,12 @@ struct Line {
 }
 
 /// The pod that is to blame for what ran out.
-struct Culprit {
-    pod: PodUid,
+pub(super) struct Culprit {
+    pub(super) pod: PodUid,
     /// A sentence without its full stop.
-    said: String,
-    source: EvidenceSource,
-    how_matched: &'static str,
+    pub(super) said: String,
+    pub(super) source: EvidenceSource,
+    pub(super) how_matched: &'static str,
     /// Whether it is known to have grown or to be over what it asked for, not only to be large.
     sure: bool,
 }
@@ -327,7 +327,7 @@ impl Core {
     }
 
     /// The pod that has at least half of the node's tasks.
-    fn culprit_of_pids(&self, at: BootTime, margin: Option<&Margin>) -> Option<Culprit> {
+    pub(super) fn culprit_of_pids(&self, at: BootTime, margin: Option<&Margin>) -> Option<Culprit> {
         let all = margin.map(|margin| margin.capacity.saturating_sub(margin.available));
         let tasks = self.inventory.pods().filter_map(|pod| Some((self.sum_of(pod, at, |sample| Some(sample.pids?.current))?, pod)));
         let (most, pod) = tasks.max_by_key(|(tasks, pod)| (*tasks, pod.uid.clone()))?;

@@ -25,6 +25,7 @@ mod kubelet;
 mod kubelet_api;
 mod kubelet_life;
 mod lost;
+mod node_pids;
 mod node_start;
 mod node_trouble;
 mod oom_telling;
@@ -58,9 +59,7 @@ use crate::{
     inventory::Inventory,
     model::{BootTime, CgroupPlace, ContainerId, Moment, PodUid},
     parse::oom::OomNews,
-    signal::{
-        Body, CgroupSample, ContainerState, KernelLine, NodeFacts, NodeSample, PodRecord, PodUpdate, ProcessesSample, Signal, SourceName,
-    },
+    signal::{Body, CgroupSample, KernelLine, NodeFacts, NodeSample, PodRecord, PodUpdate, ProcessesSample, Signal, SourceName},
 };
 use deaths::Deaths;
 use evictions::Evictions;
@@ -69,6 +68,7 @@ use kernel_log::KernelLog;
 use kernel_problems::KernelProblems;
 use kubelet::KubeletLog;
 use lost::Lost;
+use node_pids::NodePids;
 use oom_telling::Inherited;
 use pod_words::PodWords;
 use recent_kills::RecentKills;
@@ -98,6 +98,7 @@ pub struct Core {
     deaths: Deaths,
     evictions: Evictions,
     room: Room,
+    node_pids: NodePids,
     recent_kills: RecentKills,
     kernel_problems: KernelProblems,
     kubelet_log: KubeletLog,
@@ -165,7 +166,10 @@ impl Core {
                 self.health.record(SourceName::KubeletLog, at);
                 self.kubelet(&line, at);
             }
-            Body::Room(sample) => self.room(&sample, at),
+            Body::Room(sample) => {
+                self.room(&sample, at);
+                self.node_pids(&sample, at);
+            }
             Body::EvictionSettings(settings) => self.eviction_settings(&settings),
             Body::PodStorage(sample) => self.pod_storage(&sample, at),
             Body::KubeletConfiguration(answer) => self.kubelet_configuration(answer, at),

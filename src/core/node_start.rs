@@ -74,7 +74,10 @@ mod tests {
     fn a_headline_is_the_first_clause() {
         assert_eq!(headline("Disk sda reports I/O errors; it holds logs."), "disk sda reports I/O errors");
         assert_eq!(headline("A CPU is stuck: soft lockup. More."), "a CPU is stuck: soft lockup");
-        assert_eq!(headline("The filesystem at /x has no space left: 1.5 MiB of 2 GiB."), "the filesystem at /x has no space left: 1.5 MiB of 2 GiB");
+        assert_eq!(
+            headline("The filesystem at /x has no space left: 1.5 MiB of 2 GiB."),
+            "the filesystem at /x has no space left: 1.5 MiB of 2 GiB"
+        );
         assert_eq!(headline(""), "");
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     findings::{Change, Finding},
     model::{Attribution, Blame, BootId, Bytes, Cause, Confidence, Limit, Pid, ProcessKey, Scope},
-    signal::{CgroupCounters, CgroupVersion, MemoryEvents, MemorySplit, ProcessSample},
+    signal::{CgroupCounters, CgroupVersion, ContainerState, MemoryEvents, MemorySplit, PodRecord, PodUpdate, ProcessSample},
 };
 use std::sync::Arc;
 
@@ -447,7 +447,7 @@ impl Bench {
     }
 }
 
-use crate::signal::{ContainerState, TerminatedState};
+use crate::signal::TerminatedState;
 
 #[test]
 fn an_exit_is_told_once_with_its_workload_and_its_log_is_read() {

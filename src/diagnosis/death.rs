@@ -395,11 +395,14 @@ impl Death {
         let grace = grace_seconds.and_then(|seconds| u64::try_from(seconds).ok());
         let used_up = grace.is_some_and(|grace| grace > 1 && self.ended.boot.seconds_since(at.boot).saturating_add(1) >= grace);
         let (cause, how) = match (self.termination.state.exit_code, grace) {
-            (137, Some(grace)) if used_up => (Cause::SlowShutdown, format!("was killed by the kubelet when it had not ended {grace} s after it was asked to")),
+            (137, Some(grace)) if used_up => {
+                (Cause::SlowShutdown, format!("was killed by the kubelet when it had not ended {grace} s after it was asked to"))
+            }
             _ => (Cause::Stopped, "was stopped by the kubelet".to_owned()),
         };
         told.cause = cause;
-        (told.confidence, told.blame) = if reason.is_some() { (Confidence::Proven, Blame::Workload) } else { (Confidence::Likely, Blame::Insufficient) };
+        (told.confidence, told.blame) =
+            if reason.is_some() { (Confidence::Proven, Blame::Workload) } else { (Confidence::Likely, Blame::Insufficient) };
         told.what = reason.map_or_else(|| how.clone(), |reason| format!("{how}; its reason: {}", reason.trim_end_matches('.')));
         if reason.is_none() {
             told.not_found.push("the kubelet's reason for it".into());

@@ -44,7 +44,13 @@ fn the_kubelet_is_named_with_its_reason() {
 fn a_probe_and_a_container_that_was_not_killed_in_this_life_are_other_stories() {
     assert_eq!(killed(30, Some("Container app failed liveness probe, will be restarted"), (137, 90.0)).cause, Cause::LivenessProbe);
     let mut bench = Bench::watching(1.0);
-    bench.say(60.0, kubelet(2, &format!("\"Killing container with a grace period\" pod=\"shop/web-1\" podUID=\"{UID}\" containerName=\"app\" gracePeriod=30")));
+    bench.say(
+        60.0,
+        kubelet(
+            2,
+            &format!("\"Killing container with a grace period\" pod=\"shop/web-1\" podUID=\"{UID}\" containerName=\"app\" gracePeriod=30"),
+        ),
+    );
     bench.pod(65.0, pod(0, ContainerState::Running { started: Some(moment(65.0).wall) }, None));
     let state = TerminatedState { started: Some(moment(65.0).wall), ..ended(137, "Error", 80.0) };
     bench.pod(80.5, pod(0, ContainerState::Terminated(state), None));

@@ -124,8 +124,7 @@ pub const fn starved_of(cause: Cause) -> &'static [Resource] {
 
 /// Whether two troubles that were told apart belong to one chain.
 pub fn are_chained(one: Cause, other: Cause) -> bool {
-    const NEIGHBOURS: [(Cause, Cause); 2] =
-        [(Cause::RuntimeDown, Cause::RuntimeRestarted), (Cause::KubeletDown, Cause::KubeletRestarted)];
+    const NEIGHBOURS: [(Cause, Cause); 2] = [(Cause::RuntimeDown, Cause::RuntimeRestarted), (Cause::KubeletDown, Cause::KubeletRestarted)];
     let neighbours = NEIGHBOURS.contains(&(one, other)) || NEIGHBOURS.contains(&(other, one));
     neighbours || roots(one).contains(&other) || roots(other).contains(&one)
 }

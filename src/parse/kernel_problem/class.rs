@@ -113,9 +113,9 @@ fn of_hardware(hardware: &HardwareProblem) -> ProblemClass {
         HardwareKind::EdacUe | HardwareKind::GhesUncorrected => ProblemClass::MachineCheck,
         HardwareKind::Mce
         | HardwareKind::EdacCe
-        | HardwareKind::GhesCorrected | HardwareKind::PcieAerCorrected | HardwareKind::ThermalThrottle => {
-            ProblemClass::CorrectedError
-        }
+        | HardwareKind::GhesCorrected
+        | HardwareKind::PcieAerCorrected
+        | HardwareKind::ThermalThrottle => ProblemClass::CorrectedError,
         HardwareKind::MemoryFailure => ProblemClass::MemoryFailure,
         HardwareKind::PcieAerUncorrected => ProblemClass::PcieError,
         HardwareKind::ThermalCritical => ProblemClass::Overheated,
