@@ -260,6 +260,9 @@ impl Core {
             let happened = reported.at.boot.map_or(at, |boot| at.at_boot_time(boot));
             self.problem(&reported, &text, happened, read.at.unwrap_or(happened.boot));
         }
+        if let Some(device) = read.unmounted {
+            self.unmounted(device, read.at.unwrap_or(at.boot));
+        }
     }
 
     fn oom_news(&mut self, news: OomNews, at: Moment) {

@@ -218,6 +218,41 @@ fn a_crash_beside_a_volume_that_only_the_table_shows_read_only_is_the_nodes() {
 }
 
 #[test]
+fn an_xfs_that_shut_itself_down_stays_told_until_it_is_unmounted_and_is_a_witness() {
+    const GAVE_UP: &str =
+        "XFS (sdb): Log I/O Error (0x2) detected at xlog_ioend_work+0x6e/0x70 [xfs] (fs/xfs/xfs_log.c:1378).  Shutting down filesystem.";
+    let xfs = || {
+        let mut table = table();
+        table.mounts[1].filesystem = "xfs".into();
+        table
+    };
+    for by_table in [true, false] {
+        let mut bench = Bench::watching(1.0);
+        bench.running(2.0);
+        bench.say(2.0, Body::Mounts(xfs()));
+        bench.record(10.0, 1, GAVE_UP);
+        bench.say(11.5, Body::Tick);
+        let finding = bench.finding(Cause::ReadOnlyFilesystem);
+        assert!(finding.summary.starts_with("The filesystem on sdb shut itself down"), "{}", finding.summary);
+        assert!(finding.actions[0].contains("xfs_repair"), "{:?}", finding.actions);
+        for second in (100..9_000).step_by(100) {
+            bench.say(f64::from(second), Body::Tick);
+        }
+        assert_eq!(bench.finding(Cause::ReadOnlyFilesystem).state, FindingState::Open, "silence mends nothing");
+        bench.pod(9_000.5, pod(0, ContainerState::Terminated(ended(1, "Error", 9_000.0)), None));
+        bench.say(9_010.0, Body::Tick);
+        let death = bench.finding(Cause::AppError);
+        assert_eq!((death.blame, &death.related), (Blame::Node, &vec![finding.id]), "{}", death.summary);
+        if by_table {
+            bench.say(9_100.0, Body::Mounts(MountTable { mounts: vec![mount((8, 0), "/")], ..table() }));
+        } else {
+            bench.record(9_100.0, 5, "XFS (sdb): Unmounting Filesystem 0a1b2c3d-0000-1111-2222-333344445555");
+        }
+        assert_eq!(bench.finding(Cause::ReadOnlyFilesystem).state, FindingState::Resolved);
+    }
+}
+
+#[test]
 fn errors_of_the_disk_that_all_share_accuse_nobody_but_a_bus_error_s_page() {
     for (code, blame) in [(1, Blame::Workload), (135, Blame::Node)] {
         let mut bench = Bench::watching(1.0);

@@ -56,6 +56,19 @@ pub fn read_only(trouble: &Trouble, device: &str, inventory: &Inventory) -> Verd
     verdict
 }
 
+/// A filesystem shut itself down, as XFS does where ext4 turns read-only.
+pub fn shut_down(trouble: &Trouble, device: &str, inventory: &Inventory) -> Verdict {
+    let held = held_by(trouble, device, inventory);
+    let users = Users::of(&held, inventory);
+    let what =
+        format!("The filesystem on {} shut itself down after errors: nothing on it can be read or written", lower(&name(device, &held)));
+    let actions = vec![
+        format!("Stop what uses it, unmount it, repair it (xfs_repair /dev/{device}) and mount it anew: until then each access fails."),
+        format!("Find out why from the kernel's log about {device}, and move the pods that use it to another node."),
+    ];
+    Verdict { actions, ..verdict(trouble, &what, &held, users, inventory) }
+}
+
 /// Whether a pod keeps data on a troubled device: `Some(true)` in a volume of its own, `Some(false)` on the
 /// node's own filesystem, like every pod.
 pub fn is_used_by(trouble: &Trouble, device: &str, pod: &PodUid, inventory: &Inventory) -> Option<bool> {
