@@ -210,6 +210,44 @@ impl Node {
 }
 
 #[test]
+fn no_space_inside_of_a_failed_start_is_a_word_about_a_full_disk() {
+    let uid = uid(1);
+    let told = |text: &str| {
+        let mut node = Node::new();
+        node.disk(1, 40.0, 900_000);
+        (2..40).step_by(10).for_each(|second| node.kubelet(second, text));
+        (10..60).for_each(|second| {
+            if second % 10 == 0 {
+                node.disk(second, 40.0, 900_000);
+            }
+            node.say(second, Body::Tick);
+        });
+        node.findings(Cause::DiskFull)
+    };
+    let pod = format!("pod=\"shop/victim\" podUID=\"{uid}\"");
+    for text in [
+        format!(
+            "\"Failed to create sandbox for pod\" err=\"rpc error: code = Unknown desc = failed to create containerd task: mkdir /run/containerd/x: no space left on device\" {pod}"
+        ),
+        format!(
+            "\"Error syncing pod, skipping\" err=\"failed to \\\"StartContainer\\\" for \\\"app\\\" with CreateContainerError: \\\"write /var/lib/x: no space left on device\\\"\" {pod}"
+        ),
+        format!(
+            "Operation for \"{{volumeName:kubernetes.io/configmap/{uid}-c podName:{uid} nodeName:}}\" failed. No retries permitted until 2026-03-14 09:00:00 +0000 UTC (durationBeforeRetry 500ms). Error: MountVolume.SetUp failed for volume \"c\" (UniqueName: \"kubernetes.io/configmap/{uid}-c\") pod \"victim\" (UID: \"{uid}\") : write /var/lib/kubelet/x: no space left on device"
+        ),
+    ] {
+        let found = told(&text);
+        assert_eq!((found.len(), found.first().map(|finding| finding.count)), (1, Some(1)), "{text}");
+        assert!(found[0].evidence[0].what.contains("no space left on device"), "{:?}", found[0].evidence);
+    }
+    let of_container = format!(
+        "\"ExecSync cmd from runtime service failed\" err=\"rpc error: code = Unknown desc = echo: no space left on device\" containerID=\"{}\" cmd=[\"x\"]",
+        "1".repeat(64)
+    );
+    assert_eq!(told(&of_container), []);
+}
+
+#[test]
 fn process_ids_of_the_node_run_out_without_any_threshold() {
     let mut node = Node::new();
     let mut sample = |second, used| {

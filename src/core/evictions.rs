@@ -14,7 +14,7 @@ use crate::{
     findings::{Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Subject, Topic},
     inventory::{Belonging, ContainerInstance, Pod},
     model::{Attribution, Blame, BootTime, Bytes, Cause, ContainerId, EvictionSignal, Moment, PodUid},
-    parse::kubelet::{EvictionStep, Observation, Situation},
+    parse::kubelet::{CriCall, EvictionStep, Observation, Situation, tells_no_space},
     signal::{CgroupSample, ContainerState, PodRecord},
 };
 use serde::{Deserialize, Serialize};
@@ -153,7 +153,21 @@ impl Core {
                 }
             }
             Situation::ImageGcFailed { repeatedly: true } => self.image_gc_failed(said, at),
-            Situation::NoSpace => self.note_no_space(at, EvidenceSource::KubeletLog, said),
+            // What a command in a container prints says nothing about the node's disks; a pull that finds no space is told as such.
+            Situation::CriCallFailed { call: CriCall::ExecSync, .. } => {}
+            Situation::NoSpace
+            | Situation::SandboxFailed
+            | Situation::SyncFailed
+            | Situation::VolumeFailed { .. }
+            | Situation::ConfigError
+            | Situation::StartFailed { .. }
+            | Situation::CriCallFailed { .. }
+            | Situation::ImageGcFailed { .. }
+            | Situation::ContainerGcFailed
+                if tells_no_space(&said) =>
+            {
+                self.note_no_space(at, EvidenceSource::KubeletLog, said);
+            }
             _ => {}
         }
     }

@@ -280,6 +280,8 @@ impl Room {
     }
 
     fn note_words(&mut self, at: Moment, source: EvidenceSource, what: String) {
+        // A try that fails again says the same again.
+        self.words.retain(|(_, _, known)| *known != what);
         if self.words.len() == MAX_WORDS {
             self.words.pop_front();
         }

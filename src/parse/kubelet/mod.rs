@@ -45,7 +45,7 @@ pub use class::{Class, problem};
 pub use duration::leading as go_duration;
 pub use excerpt::Excerpt;
 pub use fold::ProblemFolder;
-pub use observe::observe;
+pub use observe::{observe, tells_no_space};
 pub use reader::{KubeletProblems, KubeletReader};
 pub use redactor::Redactor;
 pub use report::{Details, Report};
