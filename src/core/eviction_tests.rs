@@ -210,6 +210,30 @@ impl Node {
 }
 
 #[test]
+fn a_threshold_that_cannot_be_understood_shows_in_the_sources_state() {
+    let mut node = Node::new();
+    let detail =
+        |node: &Node| node.core.snapshot().sources.into_iter().find(|health| health.source == SourceName::Disks).expect("told").detail;
+    let settings = |amount: &str| {
+        let hard = Some([("memory.available".to_owned(), amount.to_owned())].into());
+        let layer = EvictionLayer { from: "/etc/kubelet.yaml".into(), hard, ..EvictionLayer::default() };
+        Body::EvictionSettings(EvictionSettings { layers: vec![layer], unread: None })
+    };
+    node.say(1, settings("lots"));
+    let said = "nodefs at /var/lib/kubelet; eviction thresholds read from /etc/kubelet.yaml";
+    node.say(1, Body::Source(SourceReport { source: SourceName::Disks, state: SourceState::Up, detail: said.into() }));
+    let told = detail(&node);
+    assert!(
+        told.contains("the thresholds are not known: `memory.available` is set to `lots`") && told.ends_with("in /etc/kubelet.yaml"),
+        "{told}"
+    );
+    node.say(60, settings("1Gi"));
+    assert_eq!(detail(&node), said);
+    node.say(90, settings("many"));
+    assert!(detail(&node).contains("`many`"), "the same files, read anew");
+}
+
+#[test]
 fn no_space_inside_of_a_failed_start_is_a_word_about_a_full_disk() {
     let uid = uid(1);
     let told = |text: &str| {

@@ -14,6 +14,7 @@ mod checkpoint;
 mod condition;
 mod death_words;
 mod deaths;
+mod disks_report;
 mod effect;
 mod etcd;
 mod evictions;
@@ -59,7 +60,9 @@ use crate::{
     inventory::Inventory,
     model::{BootTime, CgroupPlace, ContainerId, Moment, PodUid},
     parse::oom::OomNews,
-    signal::{Body, CgroupSample, KernelLine, NodeFacts, NodeSample, PodRecord, PodUpdate, ProcessesSample, Signal, SourceName},
+    signal::{
+        Body, CgroupSample, KernelLine, NodeFacts, NodeSample, PodRecord, PodUpdate, ProcessesSample, Signal, SourceName, SourceReport,
+    },
 };
 use deaths::Deaths;
 use evictions::Evictions;
@@ -99,6 +102,8 @@ pub struct Core {
     evictions: Evictions,
     room: Room,
     node_pids: NodePids,
+    /// What the source of the disks said of itself last.
+    disks_report: Option<SourceReport>,
     recent_kills: RecentKills,
     kernel_problems: KernelProblems,
     kubelet_log: KubeletLog,
@@ -144,9 +149,7 @@ impl Core {
         self.now = Some(now);
         match body {
             Body::Node(facts) => self.node(facts, at),
-            Body::Source(report) => {
-                self.health.reported(&report);
-            }
+            Body::Source(report) => self.source_reported(report),
             Body::Gap(gap) => {
                 self.health.lost(gap.source, gap.lost.unwrap_or(1));
                 if gap.source == SourceName::KernelLog {
@@ -170,7 +173,10 @@ impl Core {
                 self.room(&sample, at);
                 self.node_pids(&sample, at);
             }
-            Body::EvictionSettings(settings) => self.eviction_settings(&settings),
+            Body::EvictionSettings(settings) => {
+                self.eviction_settings(&settings);
+                self.complete_disks_report();
+            }
             Body::PodStorage(sample) => self.pod_storage(&sample, at),
             Body::KubeletConfiguration(answer) => self.kubelet_configuration(answer, at),
             Body::ProbeCounts(read) => self.probe_counts(&read, at),

@@ -79,12 +79,13 @@ pub fn spawn(roots: &Roots, node: &str, outlet: Outlet, stop: Stop) -> io::Resul
 }
 
 /// Looks once, for the doctor: whether the disks can be read, and what is missing.
-pub fn probe(roots: &Roots, node: &str) -> (SourceState, String) {
+pub fn probe(roots: &Roots, node: &str) -> (SourceState, String, EvictionSettings) {
     let kubelet = Kubelet::find(&roots.proc, node);
     let settings = settings_of(kubelet.as_ref());
     let filesystems = Filesystems::find(kubelet.as_ref(), &roots.kubelet, &roots.runtime);
     let (samples, failures) = filesystems.sample();
-    condition(&filesystems, samples.len(), &failures, &settings)
+    let (state, detail) = condition(&filesystems, samples.len(), &failures, &settings);
+    (state, detail, settings)
 }
 
 struct Disks {
@@ -227,7 +228,8 @@ fn condition(filesystems: &Filesystems, sampled: usize, failures: &[String], set
     }
     match &settings.unread {
         Some(why) => parts.push(format!("eviction thresholds not known: {why}")),
-        None => parts.push("eviction thresholds known".into()),
+        // Whether its amounts can be understood is not for the reader to say.
+        None => parts.push(format!("eviction thresholds read from {}", sources_of(settings))),
     }
     parts.extend(failures.iter().cloned());
     let state = match sampled {
@@ -236,6 +238,11 @@ fn condition(filesystems: &Filesystems, sampled: usize, failures: &[String], set
         _ => SourceState::Up,
     };
     (state, parts.join("; "))
+}
+
+fn sources_of(settings: &EvictionSettings) -> String {
+    let sources: Vec<_> = settings.layers.iter().map(|layer| layer.from.as_str()).filter(|from| !from.is_empty()).collect();
+    if sources.is_empty() { "the kubelet's defaults".into() } else { sources.join(", ") }
 }
 
 #[cfg(test)]
