@@ -25,6 +25,7 @@ mod kernel_problems;
 mod kubelet;
 mod kubelet_api;
 mod kubelet_life;
+mod kubelet_process;
 mod lost;
 mod node_pids;
 mod node_start;
@@ -70,6 +71,7 @@ use health::Health;
 use kernel_log::KernelLog;
 use kernel_problems::KernelProblems;
 use kubelet::KubeletLog;
+use kubelet_process::KubeletProcess;
 use lost::Lost;
 use node_pids::NodePids;
 use oom_telling::Inherited;
@@ -102,6 +104,7 @@ pub struct Core {
     evictions: Evictions,
     room: Room,
     node_pids: NodePids,
+    kubelet_process: KubeletProcess,
     /// What the source of the disks said of itself last.
     disks_report: Option<SourceReport>,
     recent_kills: RecentKills,
@@ -172,6 +175,7 @@ impl Core {
             Body::Room(sample) => {
                 self.room(&sample, at);
                 self.node_pids(&sample, at);
+                self.kubelet_process(&sample, at);
             }
             Body::EvictionSettings(settings) => {
                 self.eviction_settings(&settings);

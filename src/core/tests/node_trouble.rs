@@ -256,3 +256,59 @@ fn a_node_that_waited_for_its_disk_probably_hung_the_round_over_its_containers()
     assert!(pleg.summary.contains("It probably began with this: the node was short of disk I/O"), "{}", pleg.summary);
     assert!(pleg.evidence.iter().any(|evidence| evidence.what.contains("some task waited for disk I/O")), "{:?}", pleg.evidence);
 }
+
+impl Bench {
+    fn kubelet_runs(&mut self, second: f64, runs: Option<bool>) {
+        self.say(second, Body::Room(crate::signal::RoomSample { kubelet_runs: runs, ..Default::default() }));
+    }
+}
+
+#[test]
+fn a_kubelet_that_vanished_without_a_word_is_down_until_one_runs_again() {
+    let mut bench = Bench::new();
+    let version = r#"I1123 10:00:00.1     812 server.go:1] "Kubelet version" kubeletVersion="v1.36.3""#;
+    let origin = KubeletOrigin::File { path: "/var/log/kubelet.log".into(), inode: 1, offset: 1 };
+    bench.say(5.0, Body::Kubelet(KubeletLine { origin, text: version.into() }));
+    bench.log_is(5.0, crate::signal::SourceState::Up);
+    bench.kubelet_runs(100.0, Some(true));
+    for second in (110..200).step_by(10) {
+        bench.kubelet_runs(f64::from(second), Some(false));
+        bench.ticks(second, second + 9);
+    }
+    assert_eq!(bench.core.snapshot().findings, [], "not yet");
+    for second in (200..5_000).step_by(10) {
+        bench.kubelet_runs(f64::from(second), Some(false));
+        bench.say(f64::from(second), Body::Tick);
+    }
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.state, finding.count), (Cause::KubeletDown, FindingState::Open, 1));
+    assert!(finding.summary.starts_with("The kubelet's process is gone, and no other has come."), "{}", finding.summary);
+    assert_eq!((finding.evidence[0].source, finding.first_seen), (crate::findings::EvidenceSource::Node, moment(110.0).wall));
+    bench.restarted(5_000.0);
+    bench.kubelet_runs(5_010.0, None);
+    bench.kubelet_runs(5_020.0, Some(true));
+    bench.kubelet_runs(5_030.0, Some(true));
+    assert_eq!(bench.only().state, FindingState::Open);
+    bench.kubelet_runs(5_040.0, Some(true));
+    assert_eq!(bench.only().state, FindingState::Resolved);
+}
+
+#[test]
+fn a_kubelet_that_systemd_tells_of_is_not_told_twice_and_one_that_restarts_not_at_all() {
+    let mut bench = Bench::new();
+    bench.log_is(5.0, crate::signal::SourceState::Up);
+    bench.kubelet_runs(90.0, Some(true));
+    bench.systemd(100.0, "kubelet.service", "a", "kubelet.service: Main process exited, code=killed, status=9/KILL");
+    for second in (100..400).step_by(10) {
+        bench.kubelet_runs(f64::from(second), Some(false));
+        bench.ticks(second, second + 9);
+    }
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.count), (Cause::KubeletDown, 1));
+    assert!(finding.summary.contains("was killed (9/KILL) and has not come back"), "{}", finding.summary);
+    let mut bench = Bench::new();
+    for second in (100..1_000).step_by(10) {
+        bench.kubelet_runs(f64::from(second), Some(second % 90 == 0));
+    }
+    assert_eq!(bench.core.snapshot().findings, []);
+}

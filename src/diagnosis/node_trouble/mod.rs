@@ -36,6 +36,9 @@ use words::roots;
 /// In the first seconds of a kubelet nothing has been looked at yet: it complains of everything.
 const STARTING_SECONDS: u64 = 30;
 
+/// The sign that the kubelet's process is gone.
+const PROCESS_GONE: &str = "process_gone";
+
 /// What became of a trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
@@ -97,6 +100,24 @@ impl NodeTroubles {
             Some(sign) => self.note(sign, observation.said.as_str(), at, read),
             None => vec![],
         }
+    }
+
+    /// Takes that the kubelet's process is gone and no other has come. Where PID 1 or the kubelet itself has told that it
+    /// is down, it is no news.
+    pub fn kubelet_gone(&mut self, at: Moment, read: BootTime) -> Vec<News> {
+        self.kubelet.vanishes();
+        if self.episodes.contains_key(&Cause::KubeletDown) {
+            return vec![];
+        }
+        let sign = Sign::down(Cause::KubeletDown, PROCESS_GONE, "the kubelet's process is gone, and no other has come");
+        let said = "/proc: a kubelet ran, and since then no process is one".to_owned();
+        self.witnessed(sign, Witness { at, kind: String::new(), said, source: EvidenceSource::Node }, read)
+    }
+
+    /// Takes that a kubelet's process runs: it is the end of that there was none.
+    pub fn kubelet_back(&mut self) -> Vec<News> {
+        let gone = |episode: &Episode| episode.witnesses().iter().any(|witness| witness.kind == PROCESS_GONE);
+        if self.episodes.get(&Cause::KubeletDown).is_some_and(gone) { self.started(UnitRole::Kubelet) } else { vec![] }
     }
 
     /// Takes that the runtime lost containers: something restarted under them.
