@@ -209,6 +209,89 @@ impl Node {
     }
 }
 
+impl Node {
+    fn log_is_read(&mut self) {
+        let report = SourceReport { source: SourceName::KubeletLog, state: SourceState::Up, detail: "a file".into() };
+        self.say(0, Body::Source(report));
+    }
+}
+
+#[test]
+fn a_manifest_that_the_kubelet_cannot_read_is_told_until_it_can() {
+    let mut node = Node::new();
+    node.log_is_read();
+    for second in [10, 30, 50, 70] {
+        node.kubelet(second, "\"Could not process manifest file\" err=\"couldn't parse as pod(yaml: line 7: mapping values are not allowed), please check config file\" path=\"/etc/kubernetes/manifests/proxy.yaml\"");
+        node.ticks(second + 1, second + 19);
+    }
+    let told = node.one(Cause::ConfigError);
+    assert_eq!((told.count, told.state), (1, FindingState::Open));
+    assert!(told.summary.contains("the manifest /etc/kubernetes/manifests/proxy.yaml of a static pod"), "{}", told.summary);
+    assert!(told.evidence[0].what.contains("yaml: line 7"), "{:?}", told.evidence);
+    node.ticks(90, 170);
+    assert_eq!(node.one(Cause::ConfigError).state, FindingState::Resolved, "it is silent");
+}
+
+#[test]
+fn a_kubelet_that_finds_nobody_to_evict_is_told_with_whom_it_passed_over() {
+    let mut node = Node::new();
+    node.log_is_read();
+    for second in [10, 20, 30] {
+        node.kubelet(second, "\"Eviction manager: attempting to reclaim\" resourceName=\"memory\"");
+        node.kubelet(second, "\"Eviction manager: must evict pod(s) to reclaim\" resourceName=\"memory\"");
+        node.kubelet(second, "\"Eviction manager: cannot evict a critical pod\" pod=\"kube-system/etcd\"");
+        node.kubelet(second, "\"Eviction manager: unable to evict any pods from the node\"");
+        node.ticks(second + 1, second + 9);
+    }
+    let told = node.one(Cause::EvictionImminent);
+    assert_eq!((told.count, told.blame), (1, Blame::Insufficient));
+    assert!(told.summary.starts_with("The node is short of memory, and the kubelet finds no pod"), "{}", told.summary);
+    assert!(told.evidence[0].what.contains("kube-system/etcd") || told.evidence[0].what.contains("critical"), "{:?}", told.evidence);
+    node.ticks(40, 130);
+    assert_eq!(node.one(Cause::EvictionImminent).state, FindingState::Resolved);
+    let mut node = Node::new();
+    node.log_is_read();
+    node.kubelet(10, "\"Eviction manager: cannot evict a critical pod\" pod=\"kube-system/etcd\"");
+    node.ticks(11, 20);
+    assert_eq!(node.findings(Cause::EvictionImminent), [], "the next in rank may go");
+}
+
+#[test]
+fn a_pod_that_is_refused_for_want_of_a_device_shows_that_its_plugin_vanished() {
+    for (message, shows) in [
+        (
+            "Pod was rejected: Allocate failed due to no healthy devices present; cannot allocate unhealthy devices nvidia.com/gpu, which is unexpected",
+            1,
+        ),
+        ("Pod was rejected: Node didn't have enough resource: cpu, requested: 4000, used: 100, capacity: 2000", 0),
+    ] {
+        let mut node = Node::new();
+        node.kubelet(10, "\"ListAndWatch ended unexpectedly for device plugin\" err=\"rpc error: code = Unavailable desc = error reading from server: EOF\" resource=\"nvidia.com/gpu\"");
+        let refused = PodRecord {
+            phase: Some("Failed".into()),
+            reason: Some("UnexpectedAdmissionError".into()),
+            message: Some(message.into()),
+            ..pod(3, "train")
+        };
+        let containers = refused
+            .containers
+            .iter()
+            .map(|container| ContainerRecord { state: None, restart_count: None, container_id: None, ..container.clone() })
+            .collect();
+        node.say(
+            60,
+            Body::Pods(PodUpdate::Changed {
+                pod: Box::new(PodRecord { containers, created: Some(at(60).wall), ..refused }),
+                deleted: false,
+            }),
+        );
+        node.ticks(61, 70);
+        let told = node.one(Cause::AdmissionRejected);
+        let lines = told.evidence.iter().filter(|evidence| evidence.what.contains("ListAndWatch ended unexpectedly")).count();
+        assert_eq!(lines, shows, "{:?}", told.evidence);
+    }
+}
+
 #[test]
 fn a_threshold_that_cannot_be_understood_shows_in_the_sources_state() {
     let mut node = Node::new();

@@ -43,6 +43,11 @@ const HISTORY_SECONDS: i64 = 3600;
 const MAX_LINES: usize = 32;
 const LINES_SECONDS: u64 = 300;
 
+/// Device plugins that vanished, remembered: a node has a few, and pods that want their devices are refused for as
+/// long as it takes to start them again.
+const MAX_DEVICE_LINES: usize = 8;
+const DEVICE_LINES_SECONDS: u64 = 600;
+
 /// Pods that one finding names: those of a workload that is evicted again and again.
 const MAX_SUBJECTS: usize = 16;
 
@@ -60,6 +65,8 @@ pub struct Evictions {
     pub(super) durable: DurableEvictions,
     waiting: Vec<Waiting>,
     lines: VecDeque<Line>,
+    /// What the kubelet said of device plugins that vanished.
+    device_lines: VecDeque<(Moment, String)>,
 }
 
 /// An end whose witnesses may still speak.
@@ -127,6 +134,31 @@ impl Evictions {
         Some(PodEnd::by_log(short.and_then(|line| line.resource.as_deref())))
     }
 
+    fn note_device(&mut self, at: Moment, said: String) {
+        self.device_lines.retain(|(_, known)| *known != said);
+        if self.device_lines.len() == MAX_DEVICE_LINES {
+            self.device_lines.pop_front();
+        }
+        self.device_lines.push_back((at, said));
+    }
+
+    /// The device plugins that had vanished before a pod was refused for want of a device.
+    fn devices_lost(&self, waiting: &Waiting) -> impl Iterator<Item = Evidence> {
+        let wants_device = waiting.end.cause == Cause::AdmissionRejected && waiting.end.what.contains("device");
+        let since = |at: &Moment| waiting.at.boot.seconds_since(at.boot) <= DEVICE_LINES_SECONDS && at.boot <= waiting.at.boot;
+        let near = self.device_lines.iter().filter(move |(at, _)| wants_device && since(at));
+        near.map(|(at, said)| told(EvidenceSource::KubeletLog, *at, said.clone(), "time, and that a device is wanted"))
+    }
+
+    /// Before the kubelet found nobody to evict: what it was short of, and whom it passed over because they are critical.
+    pub(super) fn before_failure(&self, at: Moment) -> (Option<String>, Vec<Evidence>) {
+        let recent = self.lines.iter().filter(|line| line.at <= at && at.boot.seconds_since(line.at.boot) <= DECISION_SECONDS);
+        let resource = recent.clone().rev().find_map(|line| line.resource.clone());
+        let critical = recent.filter(|line| line.step == EvictionStep::Critical);
+        let evidence = critical.map(|line| told(EvidenceSource::KubeletLog, line.at, line.said.clone(), "time"));
+        (resource, evidence.collect())
+    }
+
     fn note(&mut self, line: Line) {
         if self.lines.len() == MAX_LINES {
             self.lines.pop_front();
@@ -152,6 +184,7 @@ impl Core {
                     self.evicted_by_word(&pod, at);
                 }
             }
+            Situation::DevicePluginLost => self.evictions.note_device(at, said),
             Situation::ImageGcFailed { repeatedly: true } => self.image_gc_failed(said, at),
             // What a command in a container prints says nothing about the node's disks; a pull that finds no space is told as such.
             Situation::CriCallFailed { call: CriCall::ExecSync, .. } => {}
@@ -386,6 +419,7 @@ impl Core {
                 how_matched: if line.pod.is_some() { "pod name" } else { "time and resource" }.into(),
             }));
         }
+        evidence.extend(self.evictions.devices_lost(waiting));
         if let Some(margin) = margin {
             let below = margin.is_below();
             let what = if below { margin.said() } else { format!("{} (now, after the eviction)", margin.said()) };

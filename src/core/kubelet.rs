@@ -187,6 +187,7 @@ impl Core {
         self.kubelet_restarted(restarted);
         self.observe_node(&observation, at);
         self.observe_room(&observation, at);
+        self.observe_stuck(&observation, at);
         let subject = &observation.subject;
         let named = || self.inventory.pod_named(subject.namespace.as_deref()?, subject.pod.as_deref()?);
         let Some(pod) = subject.uid.clone().or_else(named) else { return };

@@ -38,6 +38,7 @@ mod room_figures;
 mod silent_ends;
 mod snapshot;
 mod starvation;
+mod stuck_kubelet;
 mod userspace_oom;
 mod waiting;
 
@@ -79,6 +80,7 @@ use pod_words::PodWords;
 use recent_kills::RecentKills;
 use room::Room;
 use std::collections::{BTreeMap, VecDeque};
+use stuck_kubelet::StuckKubelet;
 use userspace_oom::UserspaceKills;
 use waiting::WaitNote;
 
@@ -105,6 +107,7 @@ pub struct Core {
     room: Room,
     node_pids: NodePids,
     kubelet_process: KubeletProcess,
+    stuck_kubelet: StuckKubelet,
     /// What the source of the disks said of itself last.
     disks_report: Option<SourceReport>,
     recent_kills: RecentKills,
@@ -402,6 +405,7 @@ impl Core {
         self.inventory.advance(now.boot);
         self.advance_evictions(now.boot);
         self.advance_room(now);
+        self.advance_stuck(now.boot);
         self.advance_node(now);
         self.advance_losses(now);
         self.look_after_troubles(now.boot);

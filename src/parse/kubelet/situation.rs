@@ -136,7 +136,10 @@ pub enum Situation {
     /// A pod was told to go for one of higher priority (printed from -v=2).
     Preempting,
     /// The manifest of a static pod could not be read.
-    ManifestInvalid,
+    ManifestInvalid {
+        /// The file.
+        path: Option<String>,
+    },
     /// A device plugin vanished.
     DevicePluginLost,
     /// The node is shutting down (printed from -v=1).
