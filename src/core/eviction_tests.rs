@@ -352,6 +352,10 @@ fn no_space_inside_of_a_failed_start_is_a_word_about_a_full_disk() {
         "1".repeat(64)
     );
     assert_eq!(told(&of_container), []);
+    let of_hook = format!(
+        "\"Error syncing pod, skipping\" err=\"failed to \\\"StartContainer\\\" for \\\"app\\\" with PostStartHookError: \\\"Exec lifecycle hook failed, message: no space left on device\\\"\" {pod}"
+    );
+    assert_eq!(told(&of_hook), []);
 }
 
 #[test]

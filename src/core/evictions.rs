@@ -188,6 +188,7 @@ impl Core {
             Situation::ImageGcFailed { repeatedly: true } => self.image_gc_failed(said, at),
             // What a command in a container prints says nothing about the node's disks; a pull that finds no space is told as such.
             Situation::CriCallFailed { call: CriCall::ExecSync, .. } => {}
+            Situation::StartFailed { reason } if reason.contains("Hook") => {}
             Situation::NoSpace
             | Situation::SandboxFailed
             | Situation::SyncFailed

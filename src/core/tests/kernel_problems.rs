@@ -348,6 +348,25 @@ fn a_pids_limit_is_the_level_that_is_full() {
 }
 
 #[test]
+fn how_often_a_pids_limit_refused_is_told_beside_the_kernels_one_line() {
+    for (container, own_pod, said) in
+        [(Some(7), Some(9), Some("container counts 7")), (Some(0), Some(9), Some("pod counts 9")), (None, None, None)]
+    {
+        let mut bench = Bench::watching(1.0);
+        bench.running(2.0);
+        bench.record(10.0, 6, &format!("cgroup: fork rejected by pids controller in {}", path("a")));
+        for (path, refused) in [(path("a"), container), (POD.to_owned(), own_pod)] {
+            let pids = Some(PidsUse { current: 100, max: Some(100), refused });
+            bench.say(10.5, Body::Cgroup(Box::new(CgroupSample { path, pids, ..CgroupSample::default() })));
+        }
+        bench.say(12.5, Body::Tick);
+        let counts = bench.only().evidence.into_iter().find(|evidence| evidence.what.contains("refused processes"));
+        assert_eq!(counts.is_some(), said.is_some());
+        assert!(counts.zip(said).is_none_or(|(counts, said)| counts.what.contains(said)));
+    }
+}
+
+#[test]
 fn another_kubelets_pod_at_its_pids_limit_is_none_of_ours() {
     let line = format!("cgroup: fork rejected by pids controller in {}", path("a"));
     let mut bench = Bench::watching(1.0);
