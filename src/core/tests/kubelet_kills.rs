@@ -34,6 +34,12 @@ fn a_container_that_outlived_its_grace_was_killed_by_the_kubelet() {
 }
 
 #[test]
+fn a_long_grace_is_waited_for() {
+    let finding = killed(600, None, (137, 660.0));
+    assert!(finding.summary.contains("had not ended 600 s after it was asked to"), "{}", finding.summary);
+}
+
+#[test]
 fn the_kubelet_is_named_with_its_reason() {
     let finding = killed(30, Some("Container app resize requires restart"), (137, 90.0));
     assert_eq!((finding.confidence, finding.blame), (Confidence::Proven, Blame::Workload));

@@ -105,10 +105,10 @@ impl NodeTroubles {
     /// Takes that the kubelet's process is gone and no other has come. Where PID 1 or the kubelet itself has told that it
     /// is down, it is no news.
     pub fn kubelet_gone(&mut self, at: Moment, read: BootTime) -> Vec<News> {
-        self.kubelet.vanishes();
         if self.episodes.contains_key(&Cause::KubeletDown) {
             return vec![];
         }
+        self.kubelet.vanishes();
         let sign = Sign::down(Cause::KubeletDown, PROCESS_GONE, "the kubelet's process is gone, and no other has come");
         let said = "/proc: a kubelet ran, and since then no process is one".to_owned();
         self.witnessed(sign, Witness { at, kind: String::new(), said, source: EvidenceSource::Node }, read)
