@@ -4,9 +4,13 @@
 //! lines, compressed with zstd: first `{"nodewhy_recording":1,"agent":"0.1.0"}`, then one
 //! [`Signal`] a line. The file is a row of whole zstd frames, each of whole lines, so that a
 //! recorder that is killed leaves all but its last seconds readable, and any zstd tool reads them.
-//! Uncompressed JSON lines are a recording too. What a signal means is not known here.
+//! Uncompressed JSON lines are a recording too. What a signal means is not known here, but that lines of the kubelet's
+//! log may hold what nobody should read: they are kept without it.
 
-use crate::signal::{Signal, VERSION};
+use crate::{
+    parse::kubelet::Redactor,
+    signal::{Body, KubeletLine, KubeletOrigin, Signal, VERSION},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::File,
@@ -112,6 +116,7 @@ pub struct Recorder<W: Write> {
     lines: Vec<u8>,
     /// When its first signal was read, in seconds since boot.
     since: Option<u64>,
+    redactor: Redactor,
 }
 
 impl Recorder<File> {
@@ -134,7 +139,7 @@ impl<W: Write> Recorder<W> {
     pub fn new(writer: W, agent: &str) -> io::Result<Self> {
         let mut compressor = zstd::bulk::Compressor::new(COMPRESSION)?;
         compressor.include_checksum(true)?;
-        let mut recorder = Self { writer, compressor, lines: Vec::new(), since: None };
+        let mut recorder = Self { writer, compressor, lines: Vec::new(), since: None, redactor: Redactor::default() };
         recorder.line(&Header { version: VERSION, agent: agent.into() })?;
         recorder.flush()?;
         Ok(recorder)
@@ -146,7 +151,13 @@ impl<W: Write> Recorder<W> {
     /// # Errors
     /// What the writer said.
     pub fn append(&mut self, signal: &Signal) -> io::Result<()> {
-        self.line(signal)?;
+        match &signal.body {
+            Body::Kubelet(line) => {
+                let text = self.redactor.line(&stream_of(&line.origin), &line.text);
+                self.line(&Signal { at: signal.at, body: Body::Kubelet(KubeletLine { origin: line.origin.clone(), text }) })?;
+            }
+            _ => self.line(signal)?,
+        }
         let now = signal.at.boot.0 / 1_000_000;
         let since = *self.since.get_or_insert(now);
         // Time that runs backwards is another boot.
@@ -172,6 +183,15 @@ impl<W: Write> Recorder<W> {
         serde_json::to_writer(&mut self.lines, value)?;
         self.lines.push(b'\n');
         Ok(())
+    }
+}
+
+/// What lines follow each other in.
+fn stream_of(origin: &KubeletOrigin) -> String {
+    match origin {
+        KubeletOrigin::Journal { unit, stream: Some(stream), .. } => format!("{unit} {stream}"),
+        KubeletOrigin::Journal { unit, pid, .. } => format!("{unit} {pid:?}"),
+        KubeletOrigin::File { path, .. } => path.to_string(),
     }
 }
 
@@ -359,6 +379,16 @@ mod tests {
         let recording = open(&bytes).expect("open");
         assert_eq!(recording.header(), &Header { version: VERSION, agent: "0.1.0".into() });
         assert_eq!(split(recording), (signals, vec![]));
+    }
+
+    #[test]
+    fn what_the_kubelet_prints_of_a_containers_environment_is_not_recorded() {
+        let origin = KubeletOrigin::File { path: "/var/log/kubelet.log".into(), inode: 1, offset: 1 };
+        let text = "E0307 04:05:06.1 1 a.go:1] container &Container{Name:app,Env:[]EnvVar{EnvVar{Name:KEY,Value:hunter2,ValueFrom:nil,},},} start failed in pod web_ns(u): ErrImagePull: x";
+        let line = Signal { body: Body::Kubelet(KubeletLine { origin, text: text.into() }), ..signal(1, "") };
+        let (signals, _) = split(open(&recorded(&[line])).expect("a recording"));
+        let Body::Kubelet(line) = &signals[0].body else { panic!("{signals:?}") };
+        assert_eq!(line.text, "E0307 04:05:06.1 1 a.go:1] container app start failed in pod web_ns(u): ErrImagePull: x");
     }
 
     #[test]

@@ -32,7 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("diagnosis", &["model", "signal", "parse", "inventory", "findings"]),
     ("core", &["model", "signal", "parse", "inventory", "diagnosis", "findings"]),
     ("sources", &["model", "signal", "config"]),
-    ("record", &["model", "signal"]),
+    ("record", &["model", "signal", "parse::kubelet::Redactor"]),
     ("checkpoint_file", &["model", "core::Checkpoint"]),
     ("demonstration", &["model", "sources::cgroups"]),
     ("exporters", &["model", "signal", "findings", "config::Output", "core"]),

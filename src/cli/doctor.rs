@@ -4,6 +4,7 @@ use super::NO;
 use crate::{
     args::SourceArgs,
     config::{PodSourceChoice, Roots},
+    diagnosis::eviction::effective,
     signal::SourceState,
     sources::{cgroups, disks, kernel_log, kubelet_api, kubelet_log, mounts, node_facts, pods},
 };
@@ -24,8 +25,7 @@ pub fn run(args: &SourceArgs) -> anyhow::Result<ExitCode> {
     let cgroups = cgroups_line(&roots.cgroup);
     let explains_kills = log.iter().chain([&cgroups]).any(Line::is_up);
     let kubelet = Line::from(kubelet_log::probe(&args.kubelet_log, &roots, &facts.boot_id));
-    let (state, detail) = disks::probe(&roots, &facts.node);
-    let disks = Line { source: "disks".into(), state, detail, remedy: None };
+    let disks = disks_line(&roots, &facts.node);
     let others = [kubelet, processes_line(&roots.proc), mounts_line(&roots), pod_logs_line(&roots.pod_logs), disks, pods_line(args.pods)];
     let mut out = std::io::stdout().lock();
     writeln!(out, "node {}, kernel {}, boot {}", facts.node, facts.kernel, facts.boot_id)?;
@@ -40,6 +40,13 @@ pub fn run(args: &SourceArgs) -> anyhow::Result<ExitCode> {
     };
     writeln!(out, "\n{answer}")?;
     Ok(if explains_kills { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+}
+
+fn disks_line(roots: &Roots, node: &str) -> Line {
+    let (state, detail, settings) = disks::probe(roots, node);
+    let misread = effective(&settings).err().filter(|why| !detail.contains(why.as_str()));
+    let remedy = misread.map(|why| format!("the thresholds are not known: {why}; a kubelet does not start with that"));
+    Line { source: "disks".into(), state, detail, remedy }
 }
 
 impl Line {

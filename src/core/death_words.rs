@@ -1,7 +1,7 @@
 //! What the kubelet's log says of a container shortly before it ends.
 
 use crate::{
-    diagnosis::death::{Death, DeathWord},
+    diagnosis::death::{Death, DeathWord, DeathWordKind},
     model::{BootTime, PodUid},
 };
 use std::collections::VecDeque;
@@ -21,6 +21,14 @@ pub struct DeathWords {
     words: VecDeque<(PodUid, Option<String>, DeathWord)>,
 }
 
+/// How long a container may live on after a word, by the word itself.
+fn grace_of(word: &DeathWord) -> u64 {
+    match word.kind {
+        DeathWordKind::Killing { grace_seconds } => grace_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0),
+        _ => 0,
+    }
+}
+
 impl DeathWords {
     /// Notes a word; one without a container is about all of the pod's.
     pub fn note(&mut self, pod: PodUid, container: Option<String>, word: DeathWord) {
@@ -36,7 +44,7 @@ impl DeathWords {
         for (pod, container, word) in self.words.iter().rev() {
             let named = container.as_ref().is_none_or(|name| *name == death.termination.slot.container);
             let before = word.at.boot <= BootTime(death.ended.boot.0.saturating_add(AFTER_MICROS));
-            let near = before && death.ended.boot.seconds_since(word.at.boot) <= BEFORE_SECONDS;
+            let near = before && death.ended.boot.seconds_since(word.at.boot) <= BEFORE_SECONDS.saturating_add(grace_of(word));
             if *pod == death.pod && named && near && found.iter().all(|known| known.kind != word.kind) {
                 found.push(word.clone());
             }

@@ -5,9 +5,9 @@ use crate::{
     findings::{Change, EvidenceSource, Finding, FindingState},
     model::{Blame, BootId, Bytes, Cause, Confidence, FilesystemRole, PodUid, Scope},
     signal::{
-        CgroupVersion, ContainerKind, ContainerRecord, ContainerState, DiskUse, EvictionLayer, EvictionSettings, FilesystemSample,
-        KubeletOrigin, PodRecord, PodSnapshot, PodStorage, PodStorageSample, PodUpdate, RoomSample, SourceReport, SourceState,
-        TerminatedState,
+        CgroupSample, CgroupVersion, ContainerKind, ContainerRecord, ContainerState, DiskUse, EvictionLayer, EvictionSettings,
+        FilesystemSample, KubeletOrigin, MemorySplit, PidRoom, PidsUse, PodRecord, PodSnapshot, PodStorage, PodStorageSample, PodUpdate,
+        RoomSample, SourceReport, SourceState, TerminatedState,
     },
 };
 use jiff::Timestamp;
@@ -192,6 +192,235 @@ fn the_pod_that_filled_the_disk_is_its_own_culprit() {
     node.evict(25, pod(2, "hog"), DISK);
     node.ticks(26, 31);
     assert_eq!(node.one(Cause::EvictedDisk).blame, Blame::Workload);
+}
+
+impl Node {
+    /// Figures of a container, whose id is the digit repeated.
+    fn uses(&mut self, second: u64, n: u8, id: char, mib: u64, tasks: u64) {
+        let path = format!("/kubepods/burstable/pod{}/{}", uid(n), id.to_string().repeat(64));
+        let pids = Some(PidsUse { current: tasks, max: None, refused: None });
+        let sample =
+            CgroupSample { path, usage: Some(Bytes(mib << 20)), split: Some(MemorySplit::default()), pids, ..CgroupSample::default() };
+        self.say(second, Body::Cgroup(Box::new(sample)));
+    }
+
+    fn gone(&mut self, second: u64, n: u8, id: char) {
+        self.say(second, Body::CgroupGone { path: format!("/kubepods/burstable/pod{}/{}", uid(n), id.to_string().repeat(64)) });
+    }
+}
+
+impl Node {
+    fn log_is_read(&mut self) {
+        let report = SourceReport { source: SourceName::KubeletLog, state: SourceState::Up, detail: "a file".into() };
+        self.say(0, Body::Source(report));
+    }
+}
+
+#[test]
+fn a_manifest_that_the_kubelet_cannot_read_is_told_until_it_can() {
+    let mut node = Node::new();
+    node.log_is_read();
+    for second in [10, 30, 50, 70] {
+        node.kubelet(second, "\"Could not process manifest file\" err=\"couldn't parse as pod(yaml: line 7: mapping values are not allowed), please check config file\" path=\"/etc/kubernetes/manifests/proxy.yaml\"");
+        node.ticks(second + 1, second + 19);
+    }
+    let told = node.one(Cause::ConfigError);
+    assert_eq!((told.count, told.state), (1, FindingState::Open));
+    assert!(told.summary.contains("the manifest /etc/kubernetes/manifests/proxy.yaml of a static pod"), "{}", told.summary);
+    assert!(told.evidence[0].what.contains("yaml: line 7"), "{:?}", told.evidence);
+    node.ticks(90, 170);
+    assert_eq!(node.one(Cause::ConfigError).state, FindingState::Resolved, "it is silent");
+}
+
+#[test]
+fn a_kubelet_that_finds_nobody_to_evict_is_told_with_whom_it_passed_over() {
+    let mut node = Node::new();
+    node.log_is_read();
+    for second in [10, 20, 30] {
+        node.kubelet(second, "\"Eviction manager: attempting to reclaim\" resourceName=\"memory\"");
+        node.kubelet(second, "\"Eviction manager: must evict pod(s) to reclaim\" resourceName=\"memory\"");
+        node.kubelet(second, "\"Eviction manager: cannot evict a critical pod\" pod=\"kube-system/etcd\"");
+        node.kubelet(second, "\"Eviction manager: unable to evict any pods from the node\"");
+        node.ticks(second + 1, second + 9);
+    }
+    let told = node.one(Cause::EvictionImminent);
+    assert_eq!((told.count, told.blame), (1, Blame::Insufficient));
+    assert!(told.summary.starts_with("The node is short of memory, and the kubelet finds no pod"), "{}", told.summary);
+    assert!(told.evidence[0].what.contains("kube-system/etcd") || told.evidence[0].what.contains("critical"), "{:?}", told.evidence);
+    node.ticks(40, 130);
+    assert_eq!(node.one(Cause::EvictionImminent).state, FindingState::Resolved);
+    let mut node = Node::new();
+    node.log_is_read();
+    node.kubelet(10, "\"Eviction manager: cannot evict a critical pod\" pod=\"kube-system/etcd\"");
+    node.ticks(11, 20);
+    assert_eq!(node.findings(Cause::EvictionImminent), [], "the next in rank may go");
+}
+
+#[test]
+fn a_pod_that_is_refused_for_want_of_a_device_shows_that_its_plugin_vanished() {
+    for (message, shows) in [
+        (
+            "Pod was rejected: Allocate failed due to no healthy devices present; cannot allocate unhealthy devices nvidia.com/gpu, which is unexpected",
+            1,
+        ),
+        ("Pod was rejected: Node didn't have enough resource: cpu, requested: 4000, used: 100, capacity: 2000", 0),
+    ] {
+        let mut node = Node::new();
+        node.kubelet(10, "\"ListAndWatch ended unexpectedly for device plugin\" err=\"rpc error: code = Unavailable desc = error reading from server: EOF\" resource=\"nvidia.com/gpu\"");
+        let refused = PodRecord {
+            phase: Some("Failed".into()),
+            reason: Some("UnexpectedAdmissionError".into()),
+            message: Some(message.into()),
+            ..pod(3, "train")
+        };
+        let containers = refused
+            .containers
+            .iter()
+            .map(|container| ContainerRecord { state: None, restart_count: None, container_id: None, ..container.clone() })
+            .collect();
+        node.say(
+            60,
+            Body::Pods(PodUpdate::Changed {
+                pod: Box::new(PodRecord { containers, created: Some(at(60).wall), ..refused }),
+                deleted: false,
+            }),
+        );
+        node.ticks(61, 70);
+        let told = node.one(Cause::AdmissionRejected);
+        let lines = told.evidence.iter().filter(|evidence| evidence.what.contains("ListAndWatch ended unexpectedly")).count();
+        assert_eq!(lines, shows, "{:?}", told.evidence);
+    }
+}
+
+#[test]
+fn a_threshold_that_cannot_be_understood_shows_in_the_sources_state() {
+    let mut node = Node::new();
+    let detail =
+        |node: &Node| node.core.snapshot().sources.into_iter().find(|health| health.source == SourceName::Disks).expect("told").detail;
+    let settings = |amount: &str| {
+        let hard = Some([("memory.available".to_owned(), amount.to_owned())].into());
+        let layer = EvictionLayer { from: "/etc/kubelet.yaml".into(), hard, ..EvictionLayer::default() };
+        Body::EvictionSettings(EvictionSettings { layers: vec![layer], unread: None })
+    };
+    node.say(1, settings("lots"));
+    let said = "nodefs at /var/lib/kubelet; eviction thresholds read from /etc/kubelet.yaml";
+    node.say(1, Body::Source(SourceReport { source: SourceName::Disks, state: SourceState::Up, detail: said.into() }));
+    let told = detail(&node);
+    assert!(
+        told.contains("the thresholds are not known: `memory.available` is set to `lots`") && told.ends_with("in /etc/kubelet.yaml"),
+        "{told}"
+    );
+    node.say(60, settings("1Gi"));
+    assert_eq!(detail(&node), said);
+    node.say(90, settings("many"));
+    assert!(detail(&node).contains("`many`"), "the same files, read anew");
+}
+
+#[test]
+fn no_space_inside_of_a_failed_start_is_a_word_about_a_full_disk() {
+    let uid = uid(1);
+    let told = |text: &str| {
+        let mut node = Node::new();
+        node.disk(1, 40.0, 900_000);
+        (2..40).step_by(10).for_each(|second| node.kubelet(second, text));
+        (10..60).for_each(|second| {
+            if second % 10 == 0 {
+                node.disk(second, 40.0, 900_000);
+            }
+            node.say(second, Body::Tick);
+        });
+        node.findings(Cause::DiskFull)
+    };
+    let pod = format!("pod=\"shop/victim\" podUID=\"{uid}\"");
+    for text in [
+        format!(
+            "\"Failed to create sandbox for pod\" err=\"rpc error: code = Unknown desc = failed to create containerd task: mkdir /run/containerd/x: no space left on device\" {pod}"
+        ),
+        format!(
+            "\"Error syncing pod, skipping\" err=\"failed to \\\"StartContainer\\\" for \\\"app\\\" with CreateContainerError: \\\"write /var/lib/x: no space left on device\\\"\" {pod}"
+        ),
+        format!(
+            "Operation for \"{{volumeName:kubernetes.io/configmap/{uid}-c podName:{uid} nodeName:}}\" failed. No retries permitted until 2026-03-14 09:00:00 +0000 UTC (durationBeforeRetry 500ms). Error: MountVolume.SetUp failed for volume \"c\" (UniqueName: \"kubernetes.io/configmap/{uid}-c\") pod \"victim\" (UID: \"{uid}\") : write /var/lib/kubelet/x: no space left on device"
+        ),
+    ] {
+        let found = told(&text);
+        assert_eq!((found.len(), found.first().map(|finding| finding.count)), (1, Some(1)), "{text}");
+        assert!(found[0].evidence[0].what.contains("no space left on device"), "{:?}", found[0].evidence);
+    }
+    let of_container = format!(
+        "\"ExecSync cmd from runtime service failed\" err=\"rpc error: code = Unknown desc = echo: no space left on device\" containerID=\"{}\" cmd=[\"x\"]",
+        "1".repeat(64)
+    );
+    assert_eq!(told(&of_container), []);
+    let of_hook = format!(
+        "\"Error syncing pod, skipping\" err=\"failed to \\\"StartContainer\\\" for \\\"app\\\" with PostStartHookError: \\\"Exec lifecycle hook failed, message: no space left on device\\\"\" {pod}"
+    );
+    assert_eq!(told(&of_hook), []);
+}
+
+#[test]
+fn process_ids_of_the_node_run_out_without_any_threshold() {
+    let mut node = Node::new();
+    let mut sample = |second, used| {
+        let pids = Some(PidRoom { max: 32_768, used });
+        node.say(second, Body::Room(RoomSample { pids, ..RoomSample::default() }));
+        node.findings(Cause::PidsLimit)
+    };
+    assert_eq!(sample(10, 32_000), [], "2 % are left");
+    assert_eq!(sample(20, 32_700), [], "for a moment");
+    let told = sample(30, 32_760);
+    assert_eq!((told.len(), told[0].scope, told[0].blame), (1, Scope::Node, Blame::Insufficient));
+    assert!(told[0].summary.contains("8 of 32768") && told[0].evidence[0].what.contains("8 process ids of 32768"), "{:?}", told[0]);
+    for second in [40, 50, 60] {
+        assert_eq!(sample(second, 32_000)[0].state, FindingState::Open, "between the marks");
+    }
+    let ended: Vec<_> = [70, 80, 90].map(|second| sample(second, 1_000)[0].state).into();
+    assert_eq!(ended, [FindingState::Open, FindingState::Open, FindingState::Resolved]);
+}
+
+#[test]
+fn the_pod_that_took_the_nodes_process_ids_is_named() {
+    let mut node = Node::new();
+    node.uses(5, 2, '2', 10, 31_000);
+    for second in [10, 20] {
+        node.say(second, Body::Room(RoomSample { pids: Some(PidRoom { max: 32_768, used: 32_700 }), ..RoomSample::default() }));
+    }
+    let told = node.one(Cause::PidsLimit);
+    assert_eq!((told.blame, told.subjects[0].pod.as_deref(), told.count), (Blame::Workload, Some("hog"), 1));
+    assert!(told.summary.ends_with("Pod shop/hog had 31000 processes and threads, half of the node's or more."), "{}", told.summary);
+}
+
+#[test]
+fn the_dead_lives_of_a_looping_container_use_nothing() {
+    const MEMORY: &str = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 90Mi. Container app was using 1Ki, request is 0, has larger consumption of memory. ";
+    let mut node = Node::new();
+    for (second, id) in [(10, 'a'), (20, 'b'), (30, 'c'), (40, '3')] {
+        let mut looping = pod(3, "looping");
+        looping.containers[0].memory_request = Some(Bytes(256 << 20));
+        looping.containers[0].container_id = Some(format!("containerd://{}", id.to_string().repeat(64)));
+        node.say(second, Body::Pods(PodUpdate::Changed { pod: Box::new(looping), deleted: false }));
+        node.uses(second, 3, id, 200, 20);
+        if id != '3' {
+            node.gone(second + 5, 3, id);
+        }
+    }
+    node.uses(50, 2, '2', 400, 5);
+    node.evict(55, ended(pod(1, "victim"), 55), MEMORY);
+    node.ticks(56, 65);
+    let finding = node.one(Cause::EvictedMemory);
+    assert!(finding.summary.contains("pod shop/hog used 400 MiB, 400 MiB more than it asked for"), "{}", finding.summary);
+}
+
+#[test]
+fn a_pod_that_is_put_out_had_what_its_containers_used_until_then() {
+    const MEMORY: &str = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 90Mi. Container app was using 400Mi, request is 0, has larger consumption of memory. ";
+    let mut node = Node::new();
+    node.uses(50, 1, '1', 20, 1);
+    node.uses(50, 2, '2', 400, 5);
+    node.gone(54, 2, '2');
+    node.evict(55, ended(pod(2, "hog"), 54), MEMORY);
+    node.ticks(56, 65);
+    assert_eq!(node.one(Cause::EvictedMemory).blame, Blame::Workload);
 }
 
 #[test]

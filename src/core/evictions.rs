@@ -9,13 +9,13 @@ use crate::{
         oom::place_name,
     },
     findings::{Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Subject, Topic},
-    inventory::{Belonging, Pod},
-    model::{Attribution, Blame, BootTime, Bytes, Cause, EvictionSignal, Moment, PodUid},
-    parse::kubelet::{EvictionStep, Observation, Situation},
-    signal::{ContainerState, PodRecord},
+    inventory::{Belonging, ContainerInstance, Pod},
+    model::{Attribution, Blame, BootTime, Bytes, Cause, ContainerId, EvictionSignal, Moment, PodUid},
+    parse::kubelet::{CriCall, EvictionStep, Observation, Situation, tells_no_space},
+    signal::{CgroupSample, ContainerState, PodRecord},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A pod's end is told when its witnesses had this long: the kubelet's lines and a measurement.
 const WITNESS_SECONDS: u64 = 4;
@@ -40,6 +40,11 @@ const HISTORY_SECONDS: i64 = 3600;
 const MAX_LINES: usize = 32;
 const LINES_SECONDS: u64 = 300;
 
+/// Device plugins that vanished, remembered: a node has a few, and pods that want their devices are refused for as
+/// long as it takes to start them again.
+const MAX_DEVICE_LINES: usize = 8;
+const DEVICE_LINES_SECONDS: u64 = 600;
+
 /// Pods that one finding names: those of a workload that is evicted again and again.
 const MAX_SUBJECTS: usize = 16;
 
@@ -57,6 +62,8 @@ pub struct Evictions {
     pub(super) durable: DurableEvictions,
     waiting: Vec<Waiting>,
     lines: VecDeque<Line>,
+    /// What the kubelet said of device plugins that vanished.
+    device_lines: VecDeque<(Moment, String)>,
 }
 
 /// An end whose witnesses may still speak.
@@ -83,12 +90,12 @@ struct Line {
 }
 
 /// The pod that is to blame for what ran out.
-struct Culprit {
-    pod: PodUid,
+pub(super) struct Culprit {
+    pub(super) pod: PodUid,
     /// A sentence without its full stop.
-    said: String,
-    source: EvidenceSource,
-    how_matched: &'static str,
+    pub(super) said: String,
+    pub(super) source: EvidenceSource,
+    pub(super) how_matched: &'static str,
     /// Whether it is known to have grown or to be over what it asked for, not only to be large.
     sure: bool,
 }
@@ -124,6 +131,31 @@ impl Evictions {
         Some(PodEnd::by_log(short.and_then(|line| line.resource.as_deref())))
     }
 
+    fn note_device(&mut self, at: Moment, said: String) {
+        self.device_lines.retain(|(_, known)| *known != said);
+        if self.device_lines.len() == MAX_DEVICE_LINES {
+            self.device_lines.pop_front();
+        }
+        self.device_lines.push_back((at, said));
+    }
+
+    /// The device plugins that had vanished before a pod was refused for want of a device.
+    fn devices_lost(&self, waiting: &Waiting) -> impl Iterator<Item = Evidence> {
+        let wants_device = waiting.end.cause == Cause::AdmissionRejected && waiting.end.what.contains("device");
+        let since = |at: &Moment| waiting.at.boot.seconds_since(at.boot) <= DEVICE_LINES_SECONDS && at.boot <= waiting.at.boot;
+        let near = self.device_lines.iter().filter(move |(at, _)| wants_device && since(at));
+        near.map(|(at, said)| told(EvidenceSource::KubeletLog, *at, said.clone(), "time, and that a device is wanted"))
+    }
+
+    /// Before the kubelet found nobody to evict: what it was short of, and whom it passed over because they are critical.
+    pub(super) fn before_failure(&self, at: Moment) -> (Option<String>, Vec<Evidence>) {
+        let recent = self.lines.iter().filter(|line| line.at <= at && at.boot.seconds_since(line.at.boot) <= DECISION_SECONDS);
+        let resource = recent.clone().rev().find_map(|line| line.resource.clone());
+        let critical = recent.filter(|line| line.step == EvictionStep::Critical);
+        let evidence = critical.map(|line| told(EvidenceSource::KubeletLog, line.at, line.said.clone(), "time"));
+        (resource, evidence.collect())
+    }
+
     fn note(&mut self, line: Line) {
         if self.lines.len() == MAX_LINES {
             self.lines.pop_front();
@@ -149,8 +181,24 @@ impl Core {
                     self.evicted_by_word(&pod, at);
                 }
             }
+            Situation::DevicePluginLost => self.evictions.note_device(at, said),
             Situation::ImageGcFailed { repeatedly: true } => self.image_gc_failed(said, at),
-            Situation::NoSpace => self.note_no_space(at, EvidenceSource::KubeletLog, said),
+            // What a command in a container prints says nothing about the node's disks; a pull that finds no space is told as such.
+            Situation::CriCallFailed { call: CriCall::ExecSync, .. } => {}
+            Situation::StartFailed { reason } if reason.contains("Hook") => {}
+            Situation::NoSpace
+            | Situation::SandboxFailed
+            | Situation::SyncFailed
+            | Situation::VolumeFailed { .. }
+            | Situation::ConfigError
+            | Situation::StartFailed { .. }
+            | Situation::CriCallFailed { .. }
+            | Situation::ImageGcFailed { .. }
+            | Situation::ContainerGcFailed
+                if tells_no_space(&said) =>
+            {
+                self.note_no_space(at, EvidenceSource::KubeletLog, said);
+            }
             _ => {}
         }
     }
@@ -208,7 +256,7 @@ impl Core {
         self.evictions.remember(pod, end);
         let subject = self.inventory.subject(Some(pod), None);
         let margin = self.margin_of(end.cause, at.boot);
-        let culprit = self.culprit_of(end, margin.as_ref());
+        let culprit = self.culprit_of(end, at.boot, margin.as_ref());
         let blame = match &culprit {
             Some(culprit) if culprit.pod == *pod => Blame::Workload,
             Some(_) => Blame::Neighbour,
@@ -281,12 +329,12 @@ impl Core {
         self.room.margins(now).into_iter().filter(means).min_by_key(|margin| (share(margin), margin.signal))
     }
 
-    fn culprit_of(&self, end: &PodEnd, margin: Option<&Margin>) -> Option<Culprit> {
+    fn culprit_of(&self, end: &PodEnd, at: BootTime, margin: Option<&Margin>) -> Option<Culprit> {
         match end.cause {
             Cause::EvictedDisk => self.culprit_of_disk(Measure::Bytes, margin),
             Cause::EvictedInodes => self.culprit_of_disk(Measure::Inodes, margin),
-            Cause::EvictedMemory => self.culprit_of_memory(),
-            Cause::EvictedPids => self.culprit_of_pids(margin),
+            Cause::EvictedMemory => self.culprit_of_memory(at),
+            Cause::EvictedPids => self.culprit_of_pids(at, margin),
             _ => None,
         }
     }
@@ -306,9 +354,10 @@ impl Core {
     }
 
     /// The pod that uses the most memory over what it asked for: the kubelet's own measure.
-    fn culprit_of_memory(&self) -> Option<Culprit> {
+    fn culprit_of_memory(&self, at: BootTime) -> Option<Culprit> {
         let over = self.inventory.pods().filter_map(|pod| {
-            let used = self.sum_of(pod, |sample| Some(sample.usage?.saturating_sub(sample.split?.inactive_file.unwrap_or_default()).0))?;
+            let working_set = |sample: &CgroupSample| Some(sample.usage?.saturating_sub(sample.split?.inactive_file.unwrap_or_default()).0);
+            let used = self.sum_of(pod, at, working_set)?;
             let asked = pod.containers.values().filter_map(|container| container.memory_request).fold(0, |sum, asked| sum + asked.0);
             Some((used.saturating_sub(asked), used, asked, pod))
         });
@@ -323,9 +372,9 @@ impl Core {
     }
 
     /// The pod that has at least half of the node's tasks.
-    fn culprit_of_pids(&self, margin: Option<&Margin>) -> Option<Culprit> {
+    pub(super) fn culprit_of_pids(&self, at: BootTime, margin: Option<&Margin>) -> Option<Culprit> {
         let all = margin.map(|margin| margin.capacity.saturating_sub(margin.available));
-        let tasks = self.inventory.pods().filter_map(|pod| Some((self.sum_of(pod, |sample| Some(sample.pids?.current))?, pod)));
+        let tasks = self.inventory.pods().filter_map(|pod| Some((self.sum_of(pod, at, |sample| Some(sample.pids?.current))?, pod)));
         let (most, pod) = tasks.max_by_key(|(tasks, pod)| (*tasks, pod.uid.clone()))?;
         (all.is_some_and(|all| most >= all / 2)).then(|| Culprit {
             pod: pod.uid.clone(),
@@ -336,9 +385,19 @@ impl Core {
         })
     }
 
-    fn sum_of(&self, pod: &Pod, figure: impl Fn(&crate::signal::CgroupSample) -> Option<u64>) -> Option<u64> {
-        let samples = self.inventory.containers_of(&pod.uid).filter_map(|container| container.sample.as_deref());
-        samples.filter_map(figure).reduce(u64::saturating_add)
+    /// The sum of a figure over the containers that a pod had when one was put out: of each its latest life, as
+    /// the earlier ones of a container that loops hold nothing any more.
+    fn sum_of(&self, pod: &Pod, at: BootTime, figure: impl Fn(&CgroupSample) -> Option<u64>) -> Option<u64> {
+        let had = |instance: &&ContainerInstance| instance.gone.is_none_or(|gone| at.seconds_since(gone) <= DECISION_SECONDS);
+        let age = |instance: &ContainerInstance| (instance.gone.is_none(), instance.gone, instance.sampled);
+        let mut latest: BTreeMap<Result<&str, &ContainerId>, &ContainerInstance> = BTreeMap::new();
+        for instance in self.inventory.containers_of(&pod.uid).filter(had) {
+            let known = latest.entry(self.inventory.container_name(&instance.id).ok_or(&instance.id)).or_insert(instance);
+            if age(instance) > age(known) {
+                *known = instance;
+            }
+        }
+        latest.values().filter_map(|instance| figure(instance.sample.as_deref()?)).reduce(u64::saturating_add)
     }
 
     fn evidence_of(&self, waiting: &Waiting, margin: Option<&Margin>, culprit: Option<&Culprit>) -> Vec<Evidence> {
@@ -358,6 +417,7 @@ impl Core {
                 how_matched: if line.pod.is_some() { "pod name" } else { "time and resource" }.into(),
             }));
         }
+        evidence.extend(self.evictions.devices_lost(waiting));
         if let Some(margin) = margin {
             let below = margin.is_below();
             let what = if below { margin.said() } else { format!("{} (now, after the eviction)", margin.said()) };

@@ -35,6 +35,8 @@ pub struct NoSpace {
 
 impl NoSpace {
     fn note(&mut self, at: Moment, source: EvidenceSource, what: String) {
+        // A try that fails again says the same again.
+        self.words.retain(|(_, _, known)| *known != what);
         if self.words.len() == MAX_WORDS {
             self.words.pop_front();
         }

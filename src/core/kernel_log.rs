@@ -6,7 +6,7 @@
 use crate::{
     model::{BootTime, Moment},
     parse::{
-        kernel_problem::{KernelProblemReader, Reported},
+        kernel_problem::{KernelProblemReader, Reported, unmounted},
         kmsg::{self, KernelRecord},
         oom::{OomAssembler, OomLine, OomNews, Position},
     },
@@ -89,6 +89,8 @@ pub struct Read {
     pub news: Vec<OomNews>,
     /// Other problems, each with the kernel's words: those of the record, or of what several records say.
     pub problems: Vec<(Reported, String)>,
+    /// The device of a filesystem that was unmounted.
+    pub unmounted: Option<String>,
     /// When the record was written.
     pub at: Option<BootTime>,
     /// Records lost just before this one.
@@ -193,7 +195,7 @@ impl KernelLog {
             (reported, words)
         };
         let problems = self.problems.push(position, text).into_iter().map(in_words).collect();
-        Read { news, problems, lost, at: Some(boot), ..Read::default() }
+        Read { news, problems, lost, unmounted: unmounted(text).map(str::to_owned), at: Some(boot), ..Read::default() }
     }
 
     /// Records between the last one and this: exact, because the kernel numbers them without gaps.

@@ -5,10 +5,10 @@ use super::{Core, Effect, condition::Condition};
 use crate::{
     diagnosis::{
         death::Death,
-        kernel_problem::{Line, Matter, NodeWitness, Trouble, Verdict, explain, is_used_by, pids_level},
+        kernel_problem::{Line, Matter, NodeWitness, Trouble, Verdict, explain, is_everybodys, is_used_by, pids_level},
     },
     findings::{Change, Evidence, EvidenceSource, Finding},
-    inventory::Belonging,
+    inventory::{Belonging, Inventory},
     model::{BootTime, Cause, ContainerId, Moment},
     parse::kernel_problem::{HardwareProblem, KernelProblem, ProblemClass, Reported},
     signal::{ContainerMounts, MountTable, SourceName},
@@ -91,6 +91,11 @@ impl KernelProblems {
     /// When the next trouble is due.
     pub fn due(&self) -> Option<BootTime> {
         self.durable.troubles.iter().filter_map(|told| told.due).min()
+    }
+
+    /// What is wrong, as far as the kernel and the table of mounts tell.
+    pub fn troubles(&self) -> impl Iterator<Item = &Trouble> {
+        self.durable.troubles.iter().map(|told| &told.trouble)
     }
 
     /// The trouble about a matter; a new one if there is none.
@@ -180,9 +185,18 @@ impl Core {
         }
         let mounted = self.inventory.storage().mounted();
         let mounted_before = std::mem::replace(&mut self.kernel_problems.mounted, mounted.clone());
-        for device in before.difference(&forced).chain(mounted_before.difference(&mounted)) {
+        for device in before.difference(&forced) {
             self.end_of_trouble(&Matter::ReadOnly(device.clone()), at.boot);
         }
+        for device in mounted_before.difference(&mounted) {
+            self.unmounted(device.clone(), at.boot);
+        }
+    }
+
+    /// A filesystem that is unmounted is no longer read-only or shut down; if nothing mended it, it is so again.
+    pub(super) fn unmounted(&mut self, device: String, at: BootTime) {
+        self.end_of_trouble(&Matter::ReadOnly(device.clone()), at);
+        self.end_of_trouble(&Matter::ShutDown(device), at);
     }
 
     /// Takes in what a container has mounted.
@@ -251,7 +265,8 @@ impl Core {
     fn relate(&mut self, matter: &Matter, topic: &crate::findings::Topic) {
         let storage = self.inventory.storage();
         let belongs = |other: &Matter| match (matter, other) {
-            (Matter::Disk(disk), Matter::ReadOnly(device)) | (Matter::ReadOnly(device), Matter::Disk(disk)) => {
+            (Matter::Disk(disk), Matter::ReadOnly(device) | Matter::ShutDown(device))
+            | (Matter::ReadOnly(device) | Matter::ShutDown(device), Matter::Disk(disk)) => {
                 storage.held_by(disk, None).devices.contains(device)
             }
             (Matter::Fault(ProblemClass::HungTask), Matter::Disk(_)) => true,
@@ -272,7 +287,7 @@ impl Core {
         for index in (0..self.kernel_problems.durable.troubles.len()).rev() {
             let Some(told) = self.kernel_problems.durable.troubles.get(index) else { continue };
             let Some(at) = told.at.filter(|_| told.due.is_none()) else { continue };
-            let holds = matches!(&told.trouble.matter, Matter::ReadOnly(device) if self.kernel_problems.read_only.contains(device));
+            let holds = self.holds_in_silence(&told.trouble.matter);
             let silent = now.seconds_since(told.trouble.latest.boot);
             let is_mended = silent >= TABLE_SECONDS && self.is_written_again(&told.trouble.matter);
             if !holds && (is_mended || silent >= told.trouble.matter.quiet_seconds()) {
@@ -283,6 +298,16 @@ impl Core {
             } else if now.seconds_since(at) < COMPLETE_FOR_SECONDS {
                 self.complete_trouble(&told.clone());
             }
+        }
+    }
+
+    /// Whether a state lasts although nobody speaks of it any more.
+    fn holds_in_silence(&self, matter: &Matter) -> bool {
+        match matter {
+            Matter::ReadOnly(device) => self.kernel_problems.read_only.contains(device),
+            // Only an unmount ends it.
+            Matter::ShutDown(device) => !self.inventory.storage().is_known() || self.kernel_problems.mounted.contains(device),
+            _ => false,
         }
     }
 
@@ -325,6 +350,9 @@ impl Core {
 
     fn witness_of(&self, trouble: &Trouble, death: &Death) -> Option<NodeWitness> {
         let ended = death.ended.boot.0;
+        // What only the table of mounts shows began before the look that found it.
+        let look_late = if trouble.count() == 0 { TABLE_SECONDS } else { 0 };
+        let had_begun = trouble.began().is_some_and(|began| began.boot <= death.ended.boot.plus_seconds(look_late));
         let near = |at: BootTime| at.0.saturating_add(BEFORE_END_MICROS) >= ended && at.0 <= ended.saturating_add(AFTER_END_MICROS);
         let line = trouble.lines.iter().rev().find(|line| near(line.at.boot));
         let (time, own, what, how) = match &trouble.matter {
@@ -334,10 +362,11 @@ impl Core {
                 (line?.at, own, format!("disk {device} {whose} reported errors"), "the device of the mount, and time")
             }
             // Once read-only, it stays so until somebody mounts it anew.
-            Matter::ReadOnly(device) if trouble.lines.front().is_some_and(|first| first.at.boot.0 <= ended) => {
+            Matter::ReadOnly(device) | Matter::ShutDown(device) if had_begun => {
                 let own = is_used_by(trouble, device, &death.pod, &self.inventory)?;
                 let whose = if own { "of a volume of its pod" } else { "of the node itself" };
-                (trouble.latest, own, format!("the filesystem {whose} on {device} was read-only"), "the device of the mount")
+                let state = if matches!(trouble.matter, Matter::ShutDown(_)) { "had shut itself down" } else { "was read-only" };
+                (trouble.latest, own, format!("the filesystem {whose} on {device} {state}"), "the device of the mount")
             }
             Matter::Fault(ProblemClass::MemoryFailure) if death.container.as_ref().is_some_and(|id| trouble.containers.contains(id)) => {
                 (line?.at, true, "the kernel reported broken memory under one of its processes".to_owned(), "pid, seen in the container")
@@ -345,8 +374,21 @@ impl Core {
             _ => return None,
         };
         let finding = self.findings.get(&trouble.matter.topic())?;
-        let evidence = Evidence { source: EvidenceSource::KernelLog, time: time.wall, what, supports: true, how_matched: how.into() };
+        let source = if trouble.count() == 0 { EvidenceSource::Node } else { EvidenceSource::KernelLog };
+        let evidence = Evidence { source, time: time.wall, what, supports: true, how_matched: how.into() };
         Some(NodeWitness { finding: finding.id.clone(), evidence, own })
+    }
+}
+
+/// Whether what is wrong concerns the whole node, in contrast to a pod's volume, a pod's network or one device.
+pub(super) fn is_of_node(trouble: &Trouble, inventory: &Inventory) -> bool {
+    match &trouble.matter {
+        Matter::Disk(device) | Matter::ReadOnly(device) | Matter::ShutDown(device) => {
+            !inventory.storage().is_known() || is_everybodys(trouble, device, inventory)
+        }
+        Matter::Fault(class) => !matches!(class, ProblemClass::GpuError | ProblemClass::PcieError),
+        Matter::Network(class, place) => *class != ProblemClass::ConntrackFull || place.is_none(),
+        Matter::Pids(_) => false,
     }
 }
 

@@ -187,6 +187,7 @@ impl Core {
         self.kubelet_restarted(restarted);
         self.observe_node(&observation, at);
         self.observe_room(&observation, at);
+        self.observe_stuck(&observation, at);
         let subject = &observation.subject;
         let named = || self.inventory.pod_named(subject.namespace.as_deref()?, subject.pod.as_deref()?);
         let Some(pod) = subject.uid.clone().or_else(named) else { return };
@@ -214,6 +215,12 @@ impl Core {
             Situation::KillReason { reason: KillReason::Probe(probe) } => self.probe_kill(pod, container, probe, said, at),
             Situation::KillReason { reason: KillReason::DefinitionChanged } => {
                 self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::DefinitionChanged, said });
+            }
+            Situation::KillReason { reason: KillReason::Other } => {
+                self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::KillReason, said });
+            }
+            Situation::Killing { grace_seconds } => {
+                self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::Killing { grace_seconds }, said });
             }
             Situation::HookFailed => self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::HookFailed, said }),
             Situation::KillFailed => self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::KillFailed, said }),

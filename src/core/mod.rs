@@ -14,6 +14,7 @@ mod checkpoint;
 mod condition;
 mod death_words;
 mod deaths;
+mod disks_report;
 mod effect;
 mod etcd;
 mod evictions;
@@ -25,7 +26,10 @@ mod kernel_problems;
 mod kubelet;
 mod kubelet_api;
 mod kubelet_life;
+mod kubelet_process;
 mod lost;
+mod node_pids;
+mod node_start;
 mod node_trouble;
 mod oom_telling;
 mod pod_words;
@@ -36,6 +40,7 @@ mod room_figures;
 mod silent_ends;
 mod snapshot;
 mod starvation;
+mod stuck_kubelet;
 mod userspace_oom;
 mod waiting;
 mod watch;
@@ -55,7 +60,7 @@ use crate::{
     inventory::Inventory,
     model::{BootTime, CgroupPlace, Moment},
     parse::oom::OomNews,
-    signal::{Body, CgroupSample, KernelLine, NodeFacts, NodeSample, ProcessesSample, Signal, SourceName},
+    signal::{Body, CgroupSample, KernelLine, NodeFacts, NodeSample, ProcessesSample, Signal, SourceName, SourceReport},
 };
 use deaths::Deaths;
 use evictions::Evictions;
@@ -63,12 +68,15 @@ use health::Health;
 use kernel_log::KernelLog;
 use kernel_problems::KernelProblems;
 use kubelet::KubeletLog;
+use kubelet_process::KubeletProcess;
 use lost::Lost;
+use node_pids::NodePids;
 use oom_telling::Inherited;
 use pod_words::PodWords;
 use recent_kills::RecentKills;
 use room::Room;
 use std::collections::{BTreeMap, VecDeque};
+use stuck_kubelet::StuckKubelet;
 use userspace_oom::UserspaceKills;
 use waiting::WaitNote;
 
@@ -93,6 +101,11 @@ pub struct Core {
     deaths: Deaths,
     evictions: Evictions,
     room: Room,
+    node_pids: NodePids,
+    kubelet_process: KubeletProcess,
+    stuck_kubelet: StuckKubelet,
+    /// What the source of the disks said of itself last.
+    disks_report: Option<SourceReport>,
     recent_kills: RecentKills,
     kernel_problems: KernelProblems,
     kubelet_log: KubeletLog,
@@ -138,9 +151,7 @@ impl Core {
         self.now = Some(now);
         match body {
             Body::Node(facts) => self.node(facts, at),
-            Body::Source(report) => {
-                self.health.reported(&report);
-            }
+            Body::Source(report) => self.source_reported(report),
             Body::Gap(gap) => {
                 self.health.lost(gap.source, gap.lost.unwrap_or(1));
                 if gap.source == SourceName::KernelLog {
@@ -160,8 +171,15 @@ impl Core {
                 self.health.record(SourceName::KubeletLog, at);
                 self.kubelet(&line, at);
             }
-            Body::Room(sample) => self.room(&sample, at),
-            Body::EvictionSettings(settings) => self.eviction_settings(&settings),
+            Body::Room(sample) => {
+                self.room(&sample, at);
+                self.node_pids(&sample, at);
+                self.kubelet_process(&sample, at);
+            }
+            Body::EvictionSettings(settings) => {
+                self.eviction_settings(&settings);
+                self.complete_disks_report();
+            }
             Body::PodStorage(sample) => self.pod_storage(&sample, at),
             Body::KubeletConfiguration(answer) => self.kubelet_configuration(answer, at),
             Body::ProbeCounts(read) => self.probe_counts(&read, at),
@@ -251,6 +269,9 @@ impl Core {
             let happened = reported.at.boot.map_or(at, |boot| at.at_boot_time(boot));
             self.problem(&reported, &text, happened, read.at.unwrap_or(happened.boot));
         }
+        if let Some(device) = read.unmounted {
+            self.unmounted(device, read.at.unwrap_or(at.boot));
+        }
     }
 
     fn oom_news(&mut self, news: OomNews, at: Moment) {
@@ -330,6 +351,7 @@ impl Core {
         self.forget_pods(now.boot);
         self.advance_evictions(now.boot);
         self.advance_room(now);
+        self.advance_stuck(now.boot);
         self.advance_node(now);
         self.advance_losses(now);
         self.look_after_troubles(now.boot);

@@ -3,7 +3,7 @@
 
 use super::{Core, Effect, condition::Condition};
 use crate::{
-    diagnosis::node_trouble::{Episode, News, Readable, Witness, action, are_chained, blame, consequence, meaning, scope},
+    diagnosis::node_trouble::{Episode, News, Readable, Start, Witness, action, are_chained, blame, consequence, meaning, scope},
     findings::{Change, Evidence, FindingId, FindingState, Topic},
     model::{Attribution, Cause, Confidence, Moment},
     parse::kubelet::Observation,
@@ -32,6 +32,7 @@ impl Core {
         for news in news {
             match news {
                 News::Tell(cause) => self.tell_trouble(cause, at),
+                News::Holds(cause) if self.is_start_news(cause) => self.tell_trouble(cause, at),
                 News::Holds(cause) => self.findings.still_holds(&trouble_topic(cause), at),
                 News::Over(cause) => {
                     self.lost.forget(cause);
@@ -42,8 +43,10 @@ impl Core {
     }
 
     fn tell_trouble(&mut self, cause: Cause, now: Moment) {
+        self.note_start(cause);
         let Some(episode) = self.kubelet_log.durable.troubles.episode(cause) else { return };
         let (at, last) = (episode.since(), episode.last());
+        let start = episode.start().cloned();
         let condition = Condition {
             topic: trouble_topic(cause),
             happening: format!("kubelet:{cause}:{}:{}", episode.since().boot.0, episode.happenings()),
@@ -54,16 +57,16 @@ impl Core {
             blame: blame(cause),
             summary: sentence(cause, episode, self.lost.count(cause)),
             subjects: self.lost.subjects(cause),
-            evidence: episode.witnesses().iter().map(evidence).collect(),
+            evidence: episode.witnesses().iter().map(evidence).chain(start.as_ref().map(evidence_of_start)).collect(),
             not_found: self.looked_for(cause),
-            actions: vec![action(cause).into()],
+            actions: start.iter().map(action_of_start).chain([action(cause).to_owned()]).collect(),
             attribution: Attribution::None,
         };
         self.tell_condition(condition, at);
         self.findings.still_holds(&trouble_topic(cause), last.max(now));
         let chained: Vec<_> = self.kubelet_log.durable.troubles.told().filter(|other| are_chained(cause, *other)).collect();
-        for other in chained {
-            self.relate_conditions(&trouble_topic(cause), &trouble_topic(other));
+        for other in chained.into_iter().map(trouble_topic).chain(start.and_then(|start| start.topic)) {
+            self.relate_conditions(&trouble_topic(cause), &other);
         }
     }
 
@@ -111,6 +114,14 @@ fn evidence(witness: &Witness) -> Evidence {
     }
 }
 
+fn evidence_of_start(start: &Start) -> Evidence {
+    Evidence { how_matched: "it was so when this began".into(), ..evidence(&start.witness) }
+}
+
+fn action_of_start(start: &Start) -> String {
+    format!("Look first at what was wrong before this began: {}.", start.clause)
+}
+
 fn sentence(cause: Cause, episode: &Episode, lost: usize) -> String {
     let mut what = episode.what().chars();
     let mut sentence: String = what.next().into_iter().flat_map(char::to_uppercase).chain(what).collect();
@@ -124,6 +135,9 @@ fn sentence(cause: Cause, episode: &Episode, lost: usize) -> String {
         0 => {}
         1 => sentence.push_str("; one container was lost"),
         lost => sentence.push_str(&format!("; {lost} containers were lost")),
+    }
+    if let Some(start) = episode.start() {
+        sentence.push_str(&format!(". It probably began with this: {}", start.clause));
     }
     format!("{sentence}. {}", meaning(cause)).trim_end().to_owned()
 }

@@ -93,6 +93,11 @@ impl Room {
         }
     }
 
+    /// What of the thresholds was read and cannot be understood.
+    pub(super) fn thresholds_unreadable(&self) -> Option<&str> {
+        self.thresholds.as_ref()?.as_ref().err().map(String::as_str)
+    }
+
     /// The latest sample, while it is fresh.
     pub(super) fn sample(&self, now: BootTime) -> Option<&RoomSample> {
         self.latest.as_ref().filter(|(at, _)| now.seconds_since(at.boot) <= STALE_SECONDS).map(|(_, sample)| sample)

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 mod etcd;
 mod kubelet_api;
+mod kubelet_kills;
 mod node_trouble;
 mod pod_words;
 mod pods_come_and_go;

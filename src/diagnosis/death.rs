@@ -122,6 +122,13 @@ pub enum DeathWordKind {
     SandboxChanged,
     /// It could not be killed at once.
     KillFailed,
+    /// The kubelet killed it, with this long to end by itself.
+    Killing {
+        /// Its grace period in seconds.
+        grace_seconds: Option<i64>,
+    },
+    /// Why the kubelet was about to kill it, where that is no probe and no new definition.
+    KillReason,
 }
 
 impl ProbeKill {
@@ -295,6 +302,7 @@ impl Death {
         self.weigh_words(witnesses, &mut told);
         self.weigh_probe_counts(witnesses, &mut told);
         self.weigh_probe(witnesses, &mut told);
+        self.weigh_kubelets_kill(witnesses, &mut told);
         self.weigh_starvation(witnesses, &mut told);
         self.weigh_fault(witnesses, &mut told);
         self.weigh_last_words(witnesses, &mut told);
@@ -365,6 +373,41 @@ impl Death {
         (told.cause, told.what) = (cause, what.to_owned());
         (told.confidence, told.blame) = (Confidence::Proven, Blame::Workload);
         told.evidence.push(probe.evidence());
+    }
+
+    /// The kubelet says before each kill of its own that it kills: nothing else was the outside then.
+    fn weigh_kubelets_kill(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
+        if !self.came_from_outside() || !matches!(told.cause, Cause::Killed | Cause::Completed) {
+            return;
+        }
+        let of_this_life = |word: &&DeathWord| self.termination.state.started.is_none_or(|started| word.at.wall >= started);
+        let words = || witnesses.words.iter().filter(of_this_life);
+        let killing = words().find_map(|word| match word.kind {
+            DeathWordKind::Killing { grace_seconds } => Some((word.at, grace_seconds)),
+            _ => None,
+        });
+        let Some((at, grace_seconds)) = killing else { return };
+        let reason = words().find_map(|word| match word.kind {
+            DeathWordKind::KillReason => word.said.split_once("containerMessage=").map(|(_, reason)| reason.trim_matches('"')),
+            DeathWordKind::SandboxChanged => Some("its pod's sandbox was gone or had changed"),
+            _ => None,
+        });
+        let grace = grace_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        let used_up = grace.is_some_and(|grace| grace > 1 && self.ended.boot.seconds_since(at.boot).saturating_add(1) >= grace);
+        let (cause, how) = match (self.termination.state.exit_code, grace) {
+            (137, Some(grace)) if used_up => {
+                (Cause::SlowShutdown, format!("was killed by the kubelet when it had not ended {grace} s after it was asked to"))
+            }
+            _ => (Cause::Stopped, "was stopped by the kubelet".to_owned()),
+        };
+        told.cause = cause;
+        (told.confidence, told.blame) =
+            if reason.is_some() { (Confidence::Proven, Blame::Workload) } else { (Confidence::Likely, Blame::Insufficient) };
+        told.what = reason.map_or_else(|| how.clone(), |reason| format!("{how}; its reason: {}", reason.trim_end_matches('.')));
+        if reason.is_none() {
+            told.not_found.push("the kubelet's reason for it".into());
+            told.actions.push("Read what the kubelet logged right before it killed the container.".into());
+        }
     }
 
     /// Slowness explains a probe that failed. Of a kill by nobody knows whom it is only told.

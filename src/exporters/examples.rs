@@ -235,7 +235,12 @@ pub(super) fn snapshot() -> Snapshot {
             source(SourceName::Processes, SourceState::Up, "/proc", 5311),
             source(SourceName::NodeMemory, SourceState::Up, "/proc/meminfo, /proc/vmstat, /proc/pressure", 880),
             source(SourceName::Pods, SourceState::Unreadable, "the API server answers 403: grant list and watch of pods", 0),
-            source(SourceName::Disks, SourceState::Up, "nodefs at /var/lib/kubelet; eviction thresholds known", 9300),
+            source(
+                SourceName::Disks,
+                SourceState::Up,
+                "nodefs at /var/lib/kubelet; eviction thresholds read from /var/lib/kubelet/config.yaml",
+                9300,
+            ),
             source(SourceName::PodLogs, SourceState::Absent, "/var/log/pods does not exist", 0),
         ],
         counters: Counters {

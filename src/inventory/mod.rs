@@ -279,7 +279,7 @@ impl Inventory {
         self.containers.values()
     }
 
-    /// The living container instances of a pod.
+    /// The container instances of a pod, the living and those that are gone and still remembered.
     pub fn containers_of<'a>(&'a self, pod: &'a PodUid) -> impl Iterator<Item = &'a ContainerInstance> {
         self.containers.values().filter(move |container| container.pod.as_ref() == Some(pod))
     }

@@ -66,7 +66,7 @@ words! {
         Killed = "killed": "Something sent SIGKILL; the kernel's OOM killer did not, and nothing says who did.",
         PidsLimit = "pids_limit": "A pids limit stopped the program from starting processes or threads.",
         DiskFull = "disk_full": "A filesystem is full.",
-        ReadOnlyFilesystem = "read_only_filesystem": "A filesystem turned read-only after errors.",
+        ReadOnlyFilesystem = "read_only_filesystem": "A filesystem turned read-only, or shut itself down, after errors.",
         StorageError = "storage_error": "A disk or its driver reports errors.",
         NodeRebooted = "node_rebooted": "The node restarted under its containers.",
         RuntimeRestarted = "runtime_restarted": "The container runtime restarted or lost the container.",

@@ -15,6 +15,10 @@ pub struct RoomSample {
     pub pids: Option<PidRoom>,
     /// Memory as the kubelet counts it.
     pub memory: Option<MemoryRoom>,
+    /// Whether a kubelet's process runs; `None` where none has been seen since the agent started. A new one is noticed
+    /// within half a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubelet_runs: Option<bool>,
 }
 
 /// One filesystem (statvfs(3)).

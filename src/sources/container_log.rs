@@ -14,8 +14,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How much of the end is read.
-const TAIL_BYTES: u64 = 4096;
+/// How much of the end is kept: whole lines, until they are this much together.
+const TAIL_BYTES: usize = 4096;
+
+/// A runtime writes at most 16 KiB of a program's line at a time (containerd's `max_container_log_line_size`, Docker's
+/// buffer), behind a time and two words.
+const LINE_BYTES: usize = 16 * 1024 + 256;
+
+/// How much is read for it: the line that reaches over what is kept begins in it.
+const READ_BYTES: u64 = (TAIL_BYTES + LINE_BYTES) as u64;
 
 /// How many of its last lines are kept.
 const TAIL_LINES: usize = 20;
@@ -38,9 +45,11 @@ pub struct Wanted {
 /// Reads the end of a log. A log that is gone, empty or no regular file has nothing to say.
 pub fn read_tail(pod_logs: &Path, wanted: &Wanted) -> Option<Body> {
     let path = path_of(pod_logs, wanted);
-    let lines = tail(&path).or_else(|_| tail(&newest_rotated(&path)?)).ok()?;
+    let said = |lines: &Vec<String>| !lines.is_empty();
+    // The kubelet makes an empty file when it rotates; the last words are in the one before.
+    let lines = tail(&path).ok().filter(said).or_else(|| tail(&newest_rotated(&path).ok()?).ok()).filter(said)?;
     let Wanted { uid, container, attempt, .. } = wanted.clone();
-    (!lines.is_empty()).then_some(Body::ContainerLog(ContainerLogTail { pod: uid, container, attempt, lines }))
+    Some(Body::ContainerLog(ContainerLogTail { pod: uid, container, attempt, lines }))
 }
 
 fn path_of(pod_logs: &Path, wanted: &Wanted) -> PathBuf {
@@ -55,14 +64,29 @@ fn tail(path: &Path) -> io::Result<Vec<String>> {
     }
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    let start = length.saturating_sub(TAIL_BYTES);
+    let start = length.saturating_sub(READ_BYTES);
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
-    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    // The first line is cut unless the whole file was read.
-    let lines: Vec<_> = text.lines().skip(usize::from(start > 0)).map(String::from).collect();
-    Ok(lines.into_iter().rev().take(TAIL_LINES).rev().collect())
+    file.take(READ_BYTES).read_to_end(&mut bytes)?;
+    Ok(last_lines(&String::from_utf8_lossy(&bytes), start > 0))
+}
+
+/// The last lines, the one that reaches over [`TAIL_BYTES`] whole. A first line that is cut counts only where there is
+/// no other.
+fn last_lines(text: &str, first_is_cut: bool) -> Vec<String> {
+    let mut lines: Vec<_> = text.lines().collect();
+    if first_is_cut && lines.len() > 1 {
+        lines.remove(0);
+    }
+    let mut before = 0;
+    let fits = |line: &&str| {
+        let fits = before < TAIL_BYTES;
+        before += line.len();
+        fits
+    };
+    let mut last: Vec<_> = lines.into_iter().rev().take(TAIL_LINES).take_while(fits).map(String::from).collect();
+    last.reverse();
+    last
 }
 
 /// A log that was rotated just before the end: `<attempt>.log.<time>`.
@@ -113,6 +137,35 @@ mod tests {
         fs::write(path.with_extension("log.20261123-100000"), "new\n").expect("write");
         fs::write(path.with_extension("log.20261124-100000.gz"), "gz\n").expect("write");
         assert_eq!(lines(dir.path(), 0), Some(vec!["new".to_owned()]));
+    }
+
+    #[test]
+    fn a_log_that_was_just_rotated_is_empty_and_the_one_before_has_the_last_words() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = path_of(dir.path(), &wanted(0));
+        fs::create_dir_all(path.parent().expect("parent")).expect("mkdir");
+        fs::write(&path, "").expect("write");
+        assert_eq!(lines(dir.path(), 0), None);
+        fs::write(path.with_extension("log.20261123-100000"), "last words\n").expect("write");
+        assert_eq!(lines(dir.path(), 0), Some(vec!["last words".to_owned()]));
+    }
+
+    #[test]
+    fn a_long_last_line_is_kept_whole_and_what_is_kept_is_bounded() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = path_of(dir.path(), &wanted(0));
+        fs::create_dir_all(path.parent().expect("parent")).expect("mkdir");
+        let panic = format!("2026-11-23T10:00:01Z stderr F {{\"msg\":\"panic: boom\",\"stack\":\"{}\"}}", "main.go:7 ".repeat(500));
+        let before = "2026-11-23T10:00:00Z stdout F served\n".repeat(1000);
+        for after in ["", "2026-11-23T10:00:01Z stderr F exit status 2\n"] {
+            fs::write(&path, format!("{before}{panic}\n{after}")).expect("write");
+            let kept = lines(dir.path(), 0).expect("a tail");
+            assert_eq!(kept.len(), 1 + after.lines().count(), "nothing before the long line");
+            assert_eq!(kept[0], panic);
+        }
+        fs::write(&path, "x".repeat(100_000)).expect("write");
+        let kept = lines(dir.path(), 0).expect("a tail");
+        assert_eq!((kept.len(), kept[0].len() as u64), (1, READ_BYTES), "no runtime writes such a line");
     }
 
     #[test]

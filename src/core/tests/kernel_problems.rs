@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    findings::FindingState,
+    findings::{EvidenceSource, FindingState},
     signal::{BlockDevice, ContainerMounts, DeviceNumber, Mount, MountTable, PidsUse},
 };
 
@@ -34,7 +34,7 @@ fn device(name: &str, number: (u32, u32)) -> BlockDevice {
 }
 
 /// The system on sda, a volume of the pod on sdb.
-fn table() -> MountTable {
+pub(super) fn table() -> MountTable {
     let volume = format!("/var/lib/kubelet/pods/{UID}/volumes/kubernetes.io~csi/pvc-1/mount");
     MountTable { devices: vec![device("sda", (8, 0)), device("sdb", (8, 16))], mounts: vec![mount((8, 0), "/"), mount((8, 16), &volume)] }
 }
@@ -190,6 +190,69 @@ fn a_crash_beside_errors_of_its_own_volume_is_the_nodes() {
 }
 
 #[test]
+fn a_crash_beside_a_volume_that_only_the_table_shows_read_only_is_the_nodes() {
+    for (ended_at, blame) in [(60.0, Blame::Node), (10.0, Blame::Workload)] {
+        let mut bench = Bench::watching(1.0);
+        bench.running(2.0);
+        bench.say(2.0, Body::Mounts(table()));
+        if blame == Blame::Workload {
+            bench.pod(ended_at + 0.5, pod(0, ContainerState::Terminated(ended(1, "Error", ended_at)), None));
+            bench.ticks(12, 29);
+        }
+        let mut forced = table();
+        forced.mounts[1].filesystem_read_only = true;
+        bench.say(30.0, Body::Mounts(forced));
+        bench.say(34.0, Body::Tick);
+        if blame == Blame::Node {
+            bench.pod(ended_at + 0.5, pod(0, ContainerState::Terminated(ended(1, "Error", ended_at)), None));
+            bench.say(70.0, Body::Tick);
+        }
+        let (death, read_only) = (bench.finding(Cause::AppError), bench.finding(Cause::ReadOnlyFilesystem));
+        assert_eq!(death.blame, blame, "{}", death.summary);
+        if blame == Blame::Node {
+            assert_eq!(death.related, [read_only.id]);
+            let told = death.evidence.iter().find(|evidence| evidence.what.contains("was read-only")).expect("evidence");
+            assert_eq!(told.source, EvidenceSource::Node);
+        }
+    }
+}
+
+#[test]
+fn an_xfs_that_shut_itself_down_stays_told_until_it_is_unmounted_and_is_a_witness() {
+    const GAVE_UP: &str =
+        "XFS (sdb): Log I/O Error (0x2) detected at xlog_ioend_work+0x6e/0x70 [xfs] (fs/xfs/xfs_log.c:1378).  Shutting down filesystem.";
+    let xfs = || {
+        let mut table = table();
+        table.mounts[1].filesystem = "xfs".into();
+        table
+    };
+    for by_table in [true, false] {
+        let mut bench = Bench::watching(1.0);
+        bench.running(2.0);
+        bench.say(2.0, Body::Mounts(xfs()));
+        bench.record(10.0, 1, GAVE_UP);
+        bench.say(11.5, Body::Tick);
+        let finding = bench.finding(Cause::ReadOnlyFilesystem);
+        assert!(finding.summary.starts_with("The filesystem on sdb shut itself down"), "{}", finding.summary);
+        assert!(finding.actions[0].contains("xfs_repair"), "{:?}", finding.actions);
+        for second in (100..9_000).step_by(100) {
+            bench.say(f64::from(second), Body::Tick);
+        }
+        assert_eq!(bench.finding(Cause::ReadOnlyFilesystem).state, FindingState::Open, "silence mends nothing");
+        bench.pod(9_000.5, pod(0, ContainerState::Terminated(ended(1, "Error", 9_000.0)), None));
+        bench.say(9_010.0, Body::Tick);
+        let death = bench.finding(Cause::AppError);
+        assert_eq!((death.blame, &death.related), (Blame::Node, &vec![finding.id]), "{}", death.summary);
+        if by_table {
+            bench.say(9_100.0, Body::Mounts(MountTable { mounts: vec![mount((8, 0), "/")], ..table() }));
+        } else {
+            bench.record(9_100.0, 5, "XFS (sdb): Unmounting Filesystem 0a1b2c3d-0000-1111-2222-333344445555");
+        }
+        assert_eq!(bench.finding(Cause::ReadOnlyFilesystem).state, FindingState::Resolved);
+    }
+}
+
+#[test]
 fn errors_of_the_disk_that_all_share_accuse_nobody_but_a_bus_error_s_page() {
     for (code, blame) in [(1, Blame::Workload), (135, Blame::Node)] {
         let mut bench = Bench::watching(1.0);
@@ -227,6 +290,19 @@ fn the_machines_faults_are_the_nodes() {
     assert_eq!(told, [(Cause::NetworkFault, Blame::Node), (Cause::KernelFault, Blame::Node), (Cause::KernelFault, Blame::Node)]);
     bench.say(700.0, Body::Tick);
     assert_eq!(bench.finding(Cause::NetworkFault).state, FindingState::Resolved, "a full table is reported while it lasts");
+}
+
+#[test]
+fn a_full_table_of_one_network_namespace_is_not_every_pods() {
+    let mut bench = Bench::watching(1.0);
+    bench.record(10.0, 4, "nf_conntrack: nf_conntrack: table full in netns 4026532009, dropping packet");
+    bench.record(11.0, 4, "nf_conntrack: nf_conntrack: table full in netns 4026532009, dropping packet");
+    let finding = bench.only();
+    assert_eq!((finding.scope, finding.blame), (Scope::Pod, Blame::Insufficient));
+    assert!(finding.summary.contains("network namespace 4026532009 is full"), "{}", finding.summary);
+    assert!(!finding.summary.contains("any pod") && finding.not_found[0].contains("whose namespace"), "{finding:?}");
+    bench.record(12.0, 4, "nf_conntrack: nf_conntrack: table full, dropping packet");
+    assert_eq!(bench.core.snapshot().findings.len(), 2, "the host's own is another table");
 }
 
 #[test]
@@ -268,6 +344,25 @@ fn a_pids_limit_is_the_level_that_is_full() {
         let finding = bench.only();
         assert_eq!((finding.cause, finding.scope, finding.blame), (Cause::PidsLimit, scope, blame), "{}", finding.summary);
         assert_eq!(finding.subjects[0].pod.as_deref(), Some("web-1"));
+    }
+}
+
+#[test]
+fn how_often_a_pids_limit_refused_is_told_beside_the_kernels_one_line() {
+    for (container, own_pod, said) in
+        [(Some(7), Some(9), Some("container counts 7")), (Some(0), Some(9), Some("pod counts 9")), (None, None, None)]
+    {
+        let mut bench = Bench::watching(1.0);
+        bench.running(2.0);
+        bench.record(10.0, 6, &format!("cgroup: fork rejected by pids controller in {}", path("a")));
+        for (path, refused) in [(path("a"), container), (POD.to_owned(), own_pod)] {
+            let pids = Some(PidsUse { current: 100, max: Some(100), refused });
+            bench.say(10.5, Body::Cgroup(Box::new(CgroupSample { path, pids, ..CgroupSample::default() })));
+        }
+        bench.say(12.5, Body::Tick);
+        let counts = bench.only().evidence.into_iter().find(|evidence| evidence.what.contains("refused processes"));
+        assert_eq!(counts.is_some(), said.is_some());
+        assert!(counts.zip(said).is_none_or(|(counts, said)| counts.what.contains(said)));
     }
 }
 

@@ -106,7 +106,7 @@ fn the_kubelets_own_thresholds_outweigh_its_files_until_another_kubelet_runs() {
         inodes: None,
         inodes_free: None,
     };
-    let room = || Body::Room(RoomSample { filesystems: vec![filesystem.clone()], pids: None, memory: None });
+    let room = || Body::Room(RoomSample { filesystems: vec![filesystem.clone()], ..RoomSample::default() });
     let answer =
         || Body::KubeletConfiguration(KubeletConfiguration { eviction: settings(LayerKind::Effective, "200Mi"), verbosity: Some(0) });
     bench.say(1.0, answer());

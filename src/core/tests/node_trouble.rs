@@ -184,3 +184,131 @@ fn containers_lost_by_the_runtime_join_its_restart() {
     assert!(finding.summary.ends_with("and was started again; one container was lost."), "{}", finding.summary);
     assert_eq!(bench.core.snapshot().findings.len(), 1);
 }
+
+const PLEG_STUCK: &str = r#"E1123 10:00:00.1     812 kubelet.go:1] "Skipping pod synchronization" err="PLEG is not healthy: pleg was last seen active 3m5s ago; threshold is 3m0s""#;
+
+impl Bench {
+    /// The PLEG hangs from a second on, for long enough to be told.
+    fn pleg_hangs(&mut self, from: u32) {
+        for second in (from..from + 60).step_by(5) {
+            self.journal(f64::from(second), "a", PLEG_STUCK);
+            self.ticks(second, second + 4);
+        }
+    }
+}
+
+#[test]
+fn a_trouble_that_begins_while_the_nodes_disk_fails_names_the_disk() {
+    let mut bench = Bench::new();
+    bench.record(50.0, 3, "I/O error, dev sda, sector 4096 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2");
+    bench.record(80.0, 3, "INFO: task containerd:17 blocked for more than 120 seconds.");
+    bench.ticks(51, 99);
+    bench.pleg_hangs(100);
+    let (pleg, disk) = (bench.about(Cause::PlegUnhealthy), bench.about(Cause::StorageError));
+    assert!(pleg.summary.contains(". It probably began with this: disk sda reports I/O errors. Nothing is started"), "{}", pleg.summary);
+    assert!(pleg.related.contains(&disk.id) && disk.related.contains(&pleg.id));
+    let start = pleg.evidence.last().expect("evidence");
+    assert_eq!((start.source, start.time), (crate::findings::EvidenceSource::KernelLog, disk.first_seen));
+    assert!(pleg.actions[0].contains("disk sda"), "{:?}", pleg.actions);
+    bench.restarted(161.0);
+    bench.journal(162.0, "a", PLEG_STUCK);
+    assert_eq!(bench.about(Cause::PlegUnhealthy).summary, pleg.summary, "after a restart of the agent as well");
+}
+
+#[test]
+fn what_comes_later_or_concerns_one_volume_alone_began_nothing() {
+    let mut bench = Bench::new();
+    bench.pleg_hangs(100);
+    bench.record(170.0, 3, "I/O error, dev sda, sector 4096 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2");
+    bench.pleg_hangs(175);
+    let pleg = bench.about(Cause::PlegUnhealthy);
+    assert!(!pleg.summary.contains("began") && pleg.related.is_empty(), "{}", pleg.summary);
+
+    let mut bench = Bench::new();
+    bench.say(2.0, Body::Mounts(super::kernel_problems::table()));
+    bench.record(50.0, 3, "I/O error, dev sdb, sector 4096 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2");
+    bench.ticks(51, 99);
+    bench.pleg_hangs(100);
+    assert!(!bench.about(Cause::PlegUnhealthy).summary.contains("began"), "a pod's volume on a disk of its own");
+}
+
+#[test]
+fn a_full_connection_table_probably_cuts_the_kubelet_off() {
+    let mut bench = Bench::new();
+    bench.record(90.0, 4, "nf_conntrack: nf_conntrack: table full, dropping packet");
+    for second in (100..200).step_by(10) {
+        bench.journal(f64::from(second), "a", REFUSED);
+    }
+    let (api, table) = (bench.about(Cause::ApiServerUnreachable), bench.about(Cause::NetworkFault));
+    assert!(api.summary.contains("began with this: the connection tracking table is full"), "{}", api.summary);
+    assert!(api.related.contains(&table.id), "{:?}", api.related);
+}
+
+#[test]
+fn a_node_that_waited_for_its_disk_probably_hung_the_round_over_its_containers() {
+    let mut bench = Bench::new();
+    for second in (10..110_u32).step_by(10) {
+        let io_pressure = Some(crate::signal::Pressure { some_total_us: u64::from(second) * 800_000, ..Default::default() });
+        bench.say(second.into(), Body::NodeMemory(NodeSample { io_pressure, ..NodeSample::default() }));
+    }
+    bench.pleg_hangs(110);
+    let pleg = bench.about(Cause::PlegUnhealthy);
+    assert!(pleg.summary.contains("It probably began with this: the node was short of disk I/O"), "{}", pleg.summary);
+    assert!(pleg.evidence.iter().any(|evidence| evidence.what.contains("some task waited for disk I/O")), "{:?}", pleg.evidence);
+}
+
+impl Bench {
+    fn kubelet_runs(&mut self, second: f64, runs: Option<bool>) {
+        self.say(second, Body::Room(crate::signal::RoomSample { kubelet_runs: runs, ..Default::default() }));
+    }
+}
+
+#[test]
+fn a_kubelet_that_vanished_without_a_word_is_down_until_one_runs_again() {
+    let mut bench = Bench::new();
+    let version = r#"I1123 10:00:00.1     812 server.go:1] "Kubelet version" kubeletVersion="v1.36.3""#;
+    let origin = KubeletOrigin::File { path: "/var/log/kubelet.log".into(), inode: 1, offset: 1 };
+    bench.say(5.0, Body::Kubelet(KubeletLine { origin, text: version.into() }));
+    bench.log_is(5.0, crate::signal::SourceState::Up);
+    bench.kubelet_runs(100.0, Some(true));
+    for second in (110..200).step_by(10) {
+        bench.kubelet_runs(f64::from(second), Some(false));
+        bench.ticks(second, second + 9);
+    }
+    assert_eq!(bench.core.snapshot().findings, [], "not yet");
+    for second in (200..5_000).step_by(10) {
+        bench.kubelet_runs(f64::from(second), Some(false));
+        bench.say(f64::from(second), Body::Tick);
+    }
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.state, finding.count), (Cause::KubeletDown, FindingState::Open, 1));
+    assert!(finding.summary.starts_with("The kubelet's process is gone, and no other has come."), "{}", finding.summary);
+    assert_eq!((finding.evidence[0].source, finding.first_seen), (crate::findings::EvidenceSource::Node, moment(110.0).wall));
+    bench.restarted(5_000.0);
+    bench.kubelet_runs(5_010.0, None);
+    bench.kubelet_runs(5_020.0, Some(true));
+    bench.kubelet_runs(5_030.0, Some(true));
+    assert_eq!(bench.only().state, FindingState::Open);
+    bench.kubelet_runs(5_040.0, Some(true));
+    assert_eq!(bench.only().state, FindingState::Resolved);
+}
+
+#[test]
+fn a_kubelet_that_systemd_tells_of_is_not_told_twice_and_one_that_restarts_not_at_all() {
+    let mut bench = Bench::new();
+    bench.log_is(5.0, crate::signal::SourceState::Up);
+    bench.kubelet_runs(90.0, Some(true));
+    bench.systemd(100.0, "kubelet.service", "a", "kubelet.service: Main process exited, code=killed, status=9/KILL");
+    for second in (100..400).step_by(10) {
+        bench.kubelet_runs(f64::from(second), Some(false));
+        bench.ticks(second, second + 9);
+    }
+    let finding = bench.only();
+    assert_eq!((finding.cause, finding.count), (Cause::KubeletDown, 1));
+    assert!(finding.summary.contains("was killed (9/KILL) and has not come back"), "{}", finding.summary);
+    let mut bench = Bench::new();
+    for second in (100..1_000).step_by(10) {
+        bench.kubelet_runs(f64::from(second), Some(second % 90 == 0));
+    }
+    assert_eq!(bench.core.snapshot().findings, []);
+}

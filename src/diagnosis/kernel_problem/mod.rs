@@ -12,7 +12,7 @@ mod trouble;
 mod witness;
 
 pub use pids::{PidsLevel, level as pids_level};
-pub use storage::is_used_by;
+pub use storage::{is_everybodys, is_used_by};
 pub use trouble::{Line, Trouble};
 pub use witness::{NodeWitness, weigh as weigh_witness};
 
@@ -39,9 +39,11 @@ pub enum Matter {
     Disk(String),
     /// The filesystem on a device, which turned read-only.
     ReadOnly(String),
+    /// The filesystem on a device, which shut itself down: nothing on it can be read or written.
+    ShutDown(String),
     /// The kernel or the machine, by what is wrong.
     Fault(ProblemClass),
-    /// The network, by what is wrong, and the interface.
+    /// The network, by what is wrong, and the interface or the network namespace.
     Network(ProblemClass, Option<String>),
     /// The pids limit above a cgroup.
     Pids(String),
@@ -84,12 +86,13 @@ impl Matter {
                 match class {
                     ProblemClass::FilesystemReadOnly => Some(Self::ReadOnly(device.to_owned())),
                     ProblemClass::MountFailed => None,
+                    _ if filesystem.is_shut_down() => Some(Self::ShutDown(device.to_owned())),
                     _ => Some(Self::Disk(storage.disk_of(device))),
                 }
             }
             KernelProblem::Net(net) => match class {
                 ProblemClass::LinkDown => None,
-                _ => Some(Self::Network(class, net.device.clone())),
+                _ => Some(Self::Network(class, net.device.clone().or_else(|| net.netns.map(|inode| inode.to_string())))),
             },
             KernelProblem::Hang(_) => Some(Self::Fault(class)),
             KernelProblem::Hardware(hardware) => {
@@ -106,7 +109,7 @@ impl Matter {
     pub const fn cause(&self) -> Cause {
         match self {
             Self::Disk(_) => Cause::StorageError,
-            Self::ReadOnly(_) => Cause::ReadOnlyFilesystem,
+            Self::ReadOnly(_) | Self::ShutDown(_) => Cause::ReadOnlyFilesystem,
             Self::Fault(_) => Cause::KernelFault,
             Self::Network(..) => Cause::NetworkFault,
             Self::Pids(_) => Cause::PidsLimit,
@@ -116,7 +119,7 @@ impl Matter {
     /// What its finding is about.
     pub fn topic(&self) -> Topic {
         let about = match self {
-            Self::Disk(device) | Self::ReadOnly(device) => device.clone(),
+            Self::Disk(device) | Self::ReadOnly(device) | Self::ShutDown(device) => device.clone(),
             Self::Fault(class) | Self::Network(class, None) => class.as_str().to_owned(),
             Self::Network(class, Some(device)) => format!("{}|{device}", class.as_str()),
             Self::Pids(cgroup) => cgroup.clone(),
@@ -146,7 +149,7 @@ impl Matter {
     /// figures of a cgroup at its pids limit are asked for.
     pub const fn settle_micros(&self) -> u64 {
         match self {
-            Self::Disk(_) | Self::ReadOnly(_) => 1_000_000,
+            Self::Disk(_) | Self::ReadOnly(_) | Self::ShutDown(_) => 1_000_000,
             Self::Pids(_) => 2_000_000,
             Self::Fault(_) | Self::Network(..) => 0,
         }
@@ -158,6 +161,7 @@ pub fn explain(trouble: &Trouble, inventory: &Inventory) -> Verdict {
     match &trouble.matter {
         Matter::Disk(device) => storage::disk(trouble, device, inventory),
         Matter::ReadOnly(device) => storage::read_only(trouble, device, inventory),
+        Matter::ShutDown(device) => storage::shut_down(trouble, device, inventory),
         Matter::Fault(class) => fault::explain(trouble, *class, inventory),
         Matter::Network(class, device) => network::explain(trouble, *class, device.as_deref()),
         Matter::Pids(cgroup) => pids::explain(trouble, cgroup, inventory),
@@ -184,6 +188,8 @@ mod tests {
             assert_eq!(matter(line), Some(Matter::Disk("vdb".into())), "{line}");
         }
         assert_eq!(matter("EXT4-fs (vdb): Remounting filesystem read-only"), Some(Matter::ReadOnly("vdb".into())));
+        let gave_up = "XFS (vdb1): Log I/O Error (0x2) detected at x+0x1/0x2 [xfs] (fs/xfs/x.c:1).  Shutting down filesystem.";
+        assert_eq!(matter(gave_up), Some(Matter::ShutDown("vdb1".into())));
     }
 
     #[test]
@@ -193,6 +199,8 @@ mod tests {
             "EXT4-fs (vdb): VFS: Can't find ext4 filesystem",
             "igb 0000:01:00.0 eth0: igb: eth0 NIC Link is Down",
             "EDAC MC3: 1 CE memory read error on CPU_SrcID#0_Channel#0_DIMM#0 (channel:0 slot:0 page:0x12345)",
+            "mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 9: 8c00004000010091",
+            "mce: [Hardware Error]: Machine check events logged",
             "shop: page allocation failure: order:7, mode:0xc04(GFP_NOIO|GFP_DMA32), nodemask=(null),cpuset=/,mems_allowed=0",
             "unregister_netdevice: waiting for lo to become free. Usage count = 1",
             "NVRM: Xid (PCI:0000:17:00): 31, pid=12, name=shop, Ch 00000008, MMU Fault",
@@ -200,6 +208,8 @@ mod tests {
         ] {
             assert_eq!(matter(line), None, "{line}");
         }
+        let uncorrected = "mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 9: ac00004000010091";
+        assert_eq!(matter(uncorrected), Some(Matter::Fault(ProblemClass::MachineCheck)));
         let card = "NVRM: Xid (PCI:0000:17:00): 79, pid=12, name=shop, GPU has fallen off the bus.";
         assert_eq!(matter(card), Some(Matter::Fault(ProblemClass::GpuError)));
     }

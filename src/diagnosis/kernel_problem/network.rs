@@ -6,8 +6,32 @@ use crate::{
     parse::kernel_problem::ProblemClass,
 };
 
-/// What a fault of the network comes to.
-pub fn explain(trouble: &Trouble, class: ProblemClass, device: Option<&str>) -> Verdict {
+/// What a fault of the network comes to; `place` is the interface, or the network namespace whose table it is.
+pub fn explain(trouble: &Trouble, class: ProblemClass, place: Option<&str>) -> Verdict {
+    match place.filter(|_| class == ProblemClass::ConntrackFull) {
+        Some(namespace) => of_namespace(trouble, namespace),
+        None => of_node(trouble, class, place),
+    }
+}
+
+/// Since 6.11 each network namespace counts its own connections, and the kernel names the one that is full by its
+/// inode, except the host's (net/netfilter/nf_conntrack_core.c).
+fn of_namespace(trouble: &Trouble, namespace: &str) -> Verdict {
+    let summary = format!(
+        "The connection tracking table of network namespace {namespace} is full: the kernel drops packets of new connections of the one pod, or whatever else lives in it, and of no other"
+    );
+    Verdict {
+        scope: Scope::Pod,
+        blame: Blame::Insufficient,
+        not_found: vec!["whose namespace it is: the kernel shows that to privileged processes only".into()],
+        actions: vec![format!(
+            "Find whose it is on the node (`lsns -t net | grep {namespace}`), and why it opens so many connections; else raise net.netfilter.nf_conntrack_max."
+        )],
+        ..verdict(trouble, &summary)
+    }
+}
+
+fn of_node(trouble: &Trouble, class: ProblemClass, device: Option<&str>) -> Verdict {
     let (summary, action) = match class {
         ProblemClass::ConntrackFull => (
             "The connection tracking table is full: the kernel drops packets of new connections of any pod".to_owned(),
@@ -22,6 +46,10 @@ pub fn explain(trouble: &Trouble, class: ProblemClass, device: Option<&str>) -> 
             "Look at the interface's driver and firmware, its cable and the switch; on a virtual machine at its host.",
         ),
     };
+    Verdict { actions: vec![action.into()], ..verdict(trouble, &summary) }
+}
+
+fn verdict(trouble: &Trouble, summary: &str) -> Verdict {
     let times = match trouble.count() {
         0 | 1 => String::new(),
         count => format!(" ({count} reports)"),
@@ -34,7 +62,7 @@ pub fn explain(trouble: &Trouble, class: ProblemClass, device: Option<&str>) -> 
         subjects: vec![],
         evidence: trouble.evidence("the kernel's own report"),
         not_found: vec![],
-        actions: vec![action.into()],
+        actions: vec![],
         attribution: Attribution::None,
     }
 }

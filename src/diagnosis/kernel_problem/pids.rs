@@ -4,6 +4,7 @@
 use super::{Trouble, Verdict};
 use crate::{
     diagnosis::oom::place_name,
+    findings::{Evidence, EvidenceSource},
     inventory::Inventory,
     model::{Attribution, Blame, CgroupPlace, Confidence, Scope},
     signal::PidsUse,
@@ -48,6 +49,21 @@ pub fn level(cgroup: &str, inventory: &Inventory) -> Option<PidsLevel> {
     above.next_back().map(|(max, current)| PidsLevel::Pods { max, own: own.saturating_mul(2) >= current })
 }
 
+/// How often the cgroup was refused one: the kernel's log tells of the first time only. Until 6.10 the cgroup that asked
+/// counts, since then the one whose limit gave way.
+fn counted(trouble: &Trouble, place: &CgroupPlace, inventory: &Inventory) -> Option<Evidence> {
+    let container = place.container().and_then(|id| inventory.container(id)?.sample.as_ref()?.pids?.refused);
+    let pod = || place.pod().and_then(|uid| inventory.pod(uid)?.sample.as_ref()?.pids?.refused);
+    let (whose, times) = container.filter(|times| *times > 0).map(|times| ("container", times)).or_else(|| Some(("pod", pod()?)))?;
+    (times > 0).then(|| Evidence {
+        source: EvidenceSource::Cgroup,
+        time: trouble.latest.wall,
+        what: format!("pids.events of the {whose} counts {times} refused processes and threads"),
+        supports: true,
+        how_matched: "the cgroup that the kernel names".into(),
+    })
+}
+
 fn full(used: PidsUse) -> Option<u64> {
     used.max.filter(|max| used.current.saturating_mul(10) >= max.saturating_mul(FULL_TENTHS))
 }
@@ -78,13 +94,15 @@ pub fn explain(trouble: &Trouble, cgroup: &str, inventory: &Inventory) -> Verdic
             "Find out why the program starts so many processes or threads: a fork bomb, or a pool without a bound; else raise podPidsLimit."
         }
     };
+    let mut evidence = trouble.evidence("the cgroup that the kernel names");
+    evidence.extend(counted(trouble, &place, inventory));
     Verdict {
         confidence: Confidence::Proven,
         scope,
         blame,
         summary: format!("{refused}: {why}."),
         subjects: subject.into_iter().collect(),
-        evidence: trouble.evidence("the cgroup that the kernel names"),
+        evidence,
         not_found: if trouble.pids.is_none() && of_pod { vec!["a cgroup at its limit when the figures were read".into()] } else { vec![] },
         actions: vec![action.into()],
         attribution: if of_pod { Attribution::Kernel } else { Attribution::None },

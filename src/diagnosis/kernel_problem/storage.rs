@@ -56,12 +56,30 @@ pub fn read_only(trouble: &Trouble, device: &str, inventory: &Inventory) -> Verd
     verdict
 }
 
+/// A filesystem shut itself down, as XFS does where ext4 turns read-only.
+pub fn shut_down(trouble: &Trouble, device: &str, inventory: &Inventory) -> Verdict {
+    let held = held_by(trouble, device, inventory);
+    let users = Users::of(&held, inventory);
+    let what =
+        format!("The filesystem on {} shut itself down after errors: nothing on it can be read or written", lower(&name(device, &held)));
+    let actions = vec![
+        format!("Stop what uses it, unmount it, repair it (xfs_repair /dev/{device}) and mount it anew: until then each access fails."),
+        format!("Find out why from the kernel's log about {device}, and move the pods that use it to another node."),
+    ];
+    Verdict { actions, ..verdict(trouble, &what, &held, users, inventory) }
+}
+
 /// Whether a pod keeps data on a troubled device: `Some(true)` in a volume of its own, `Some(false)` on the
 /// node's own filesystem, like every pod.
 pub fn is_used_by(trouble: &Trouble, device: &str, pod: &PodUid, inventory: &Inventory) -> Option<bool> {
     let held = held_by(trouble, device, inventory);
     let own = Users::of(&held, inventory).by_pod.contains_key(pod);
     if own { Some(true) } else { held.is_everybodys().then_some(false) }
+}
+
+/// Whether every pod of the node depends on a troubled device.
+pub fn is_everybodys(trouble: &Trouble, device: &str, inventory: &Inventory) -> bool {
+    held_by(trouble, device, inventory).is_everybodys()
 }
 
 fn verdict(trouble: &Trouble, what: &str, held: &Held, users: Users, inventory: &Inventory) -> Verdict {

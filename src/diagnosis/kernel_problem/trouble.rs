@@ -27,6 +27,8 @@ pub struct Trouble {
     pub first_record: u64,
     /// How many problems, by class.
     pub classes: BTreeMap<ProblemClass, u64>,
+    /// The earliest moment; unknown in a checkpoint of an earlier version.
+    pub earliest: Option<Moment>,
     /// The latest moment.
     pub latest: Moment,
     /// The latest lines, each with its moment.
@@ -57,6 +59,7 @@ impl Trouble {
             matter,
             first_record,
             classes: BTreeMap::new(),
+            earliest: Some(at),
             latest: at,
             lines: VecDeque::new(),
             said: String::new(),
@@ -68,6 +71,7 @@ impl Trouble {
 
     /// Adds a problem in the words of the kernel, and the container that it hit.
     pub fn add(&mut self, problem: &KernelProblem, line: Line, container: Option<ContainerId>) {
+        self.earliest = self.earliest.map(|earliest| earliest.min(line.at));
         self.latest = self.latest.max(line.at);
         if let Some(class) = problem.class() {
             *self.classes.entry(class).or_default() += 1;
@@ -93,6 +97,11 @@ impl Trouble {
             self.lines.pop_front();
         }
         self.lines.push_back(line);
+    }
+
+    /// When it began, as far as is known: an earlier line that is like a later one is not kept.
+    pub fn began(&self) -> Option<Moment> {
+        self.earliest.or_else(|| self.lines.front().map(|line| line.at))
     }
 
     /// How many problems.

@@ -2,7 +2,7 @@
 
 use super::sign::Sign;
 use crate::{
-    findings::EvidenceSource,
+    findings::{EvidenceSource, Topic},
     model::{BootTime, Cause, Moment},
 };
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,17 @@ pub struct Witness {
     /// Who says it.
     #[serde(default = "kubelet_log")]
     pub source: EvidenceSource,
+}
+
+/// With what it probably began: something that was wrong with the node before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// What was wrong, as a clause.
+    pub clause: String,
+    /// What shows it.
+    pub witness: Witness,
+    /// The finding about it, where there is one.
+    pub topic: Option<Topic>,
 }
 
 /// What checkpoints of earlier versions leave out.
@@ -46,6 +57,7 @@ pub struct Episode {
     happenings: u64,
     brings: BTreeSet<Cause>,
     witnesses: Vec<Witness>,
+    start: Option<Start>,
 }
 
 impl Episode {
@@ -64,7 +76,18 @@ impl Episode {
             happenings: 0,
             brings: BTreeSet::new(),
             witnesses: Vec::new(),
+            start: None,
         }
+    }
+
+    /// With what it probably began.
+    pub fn start(&self) -> Option<&Start> {
+        self.start.as_ref()
+    }
+
+    /// Takes with what it probably began; what was told of that once stays.
+    pub(super) fn begins_with(&mut self, start: Start) {
+        self.start.get_or_insert(start);
     }
 
     /// When its first sign was.

@@ -18,9 +18,9 @@ mod sign;
 mod words;
 
 pub use control_plane::starved;
-pub use episode::{Episode, Witness};
+pub use episode::{Episode, Start, Witness};
 pub use sign::Sign;
-pub use words::{action, are_chained, blame, consequence, meaning, scope};
+pub use words::{action, are_chained, blame, consequence, meaning, scope, starts, starved_of};
 
 use crate::{
     findings::EvidenceSource,
@@ -35,6 +35,9 @@ use words::roots;
 
 /// In the first seconds of a kubelet nothing has been looked at yet: it complains of everything.
 const STARTING_SECONDS: u64 = 30;
+
+/// The sign that the kubelet's process is gone.
+const PROCESS_GONE: &str = "process_gone";
 
 /// What became of a trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +102,24 @@ impl NodeTroubles {
         }
     }
 
+    /// Takes that the kubelet's process is gone and no other has come. Where PID 1 or the kubelet itself has told that it
+    /// is down, it is no news.
+    pub fn kubelet_gone(&mut self, at: Moment, read: BootTime) -> Vec<News> {
+        if self.episodes.contains_key(&Cause::KubeletDown) {
+            return vec![];
+        }
+        self.kubelet.vanishes();
+        let sign = Sign::down(Cause::KubeletDown, PROCESS_GONE, "the kubelet's process is gone, and no other has come");
+        let said = "/proc: a kubelet ran, and since then no process is one".to_owned();
+        self.witnessed(sign, Witness { at, kind: String::new(), said, source: EvidenceSource::Node }, read)
+    }
+
+    /// Takes that a kubelet's process runs: it is the end of that there was none.
+    pub fn kubelet_back(&mut self) -> Vec<News> {
+        let gone = |episode: &Episode| episode.witnesses().iter().any(|witness| witness.kind == PROCESS_GONE);
+        if self.episodes.get(&Cause::KubeletDown).is_some_and(gone) { self.started(UnitRole::Kubelet) } else { vec![] }
+    }
+
     /// Takes that the runtime lost containers: something restarted under them.
     pub fn lost_containers(&mut self, at: Moment, read: BootTime) -> Vec<News> {
         let sign =
@@ -155,6 +176,13 @@ impl NodeTroubles {
     /// The trouble that a cause names, while it holds.
     pub fn episode(&self, cause: Cause) -> Option<&Episode> {
         self.episodes.get(&cause)
+    }
+
+    /// Notes with what a trouble probably began.
+    pub fn begins_with(&mut self, cause: Cause, start: Start) {
+        if let Some(episode) = self.episodes.get_mut(&cause) {
+            episode.begins_with(start);
+        }
     }
 
     /// The causes of troubles that have been told and hold.

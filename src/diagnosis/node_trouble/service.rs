@@ -76,6 +76,11 @@ impl Service {
         self.started = Some(at);
     }
 
+    /// Its process is gone, and nobody said how it ended.
+    pub fn vanishes(&mut self) {
+        (self.phase, self.started) = (Phase::Unknown, None);
+    }
+
     /// It says why it cannot start, and ends.
     pub fn ends_with_words(&mut self) {
         self.fatal = true;

@@ -108,7 +108,7 @@ pub fn sign_of(observation: &Observation) -> Option<Sign> {
         Situation::LeaseFailed { .. } => api(said, "lease"),
         Situation::NodeStatusFailed { .. } => api(said, "status"),
         Situation::RegistrationFailed => api(said, "registration"),
-        Situation::Certificate { problem } => Some(certificate(*problem)),
+        Situation::Certificate { problem } => certificate(*problem),
         _ => None,
     }
 }
@@ -165,24 +165,24 @@ fn api(said: &str, kind: &'static str) -> Option<Sign> {
     Some(Sign::lasting(cause, kind, API_HOLD_SECONDS, what))
 }
 
-fn certificate(problem: CertificateProblem) -> Sign {
-    let (hold, rank, what) = match problem {
-        CertificateProblem::ClientExpired => (0, 3, "the kubelet's client certificate has expired: it cannot speak to the API server"),
-        CertificateProblem::ClientMissing => (0, 3, "the kubelet has no valid client certificate: it cannot speak to the API server"),
-        CertificateProblem::RotationFailed => (API_HOLD_SECONDS, 2, "the kubelet cannot renew its certificate"),
-        CertificateProblem::NoServing => {
-            (API_HOLD_SECONDS, 1, "the kubelet has no serving certificate: logs, exec and metrics of this node fail")
+fn certificate(problem: CertificateProblem) -> Option<Sign> {
+    let (kind, hold, rank, what) = match problem {
+        CertificateProblem::ClientExpired => {
+            ("client_expired", 0, 3, "the kubelet's client certificate has expired: it cannot speak to the API server")
         }
-        CertificateProblem::NotAccepted => (API_HOLD_SECONDS, 1, "a certificate between the kubelet and the API server is not accepted"),
+        CertificateProblem::ClientMissing => {
+            ("client_missing", 0, 3, "the kubelet has no valid client certificate: it cannot speak to the API server")
+        }
+        CertificateProblem::RotationFailed => ("rotation", API_HOLD_SECONDS, 2, "the kubelet cannot renew its certificate"),
+        CertificateProblem::NoServing => {
+            ("serving", API_HOLD_SECONDS, 1, "the kubelet has no serving certificate: logs, exec and metrics of this node fail")
+        }
+        CertificateProblem::NotAccepted => {
+            ("not_accepted", API_HOLD_SECONDS, 1, "a certificate between the kubelet and the API server is not accepted")
+        }
+        CertificateProblem::OfOthers => return None,
     };
-    let kind = match problem {
-        CertificateProblem::ClientExpired => "client_expired",
-        CertificateProblem::ClientMissing => "client_missing",
-        CertificateProblem::RotationFailed => "rotation",
-        CertificateProblem::NoServing => "serving",
-        CertificateProblem::NotAccepted => "not_accepted",
-    };
-    Sign { once: hold == 0, ..Sign::lasting(Cause::KubeletCertificate, kind, hold, what).ranked(rank) }
+    Some(Sign { once: hold == 0, ..Sign::lasting(Cause::KubeletCertificate, kind, hold, what).ranked(rank) })
 }
 
 fn is_slow(said: &str) -> bool {
@@ -232,6 +232,7 @@ mod tests {
             r#""Skipping pod synchronization" err="[container runtime status check may not have completed yet, PLEG is not healthy: pleg has yet to be successful]""#,
             r#""Node became not ready" node="n" condition={"type":"Ready","status":"False","reason":"KubeletNotReady","message":"CSINode is not yet initialized"}"#,
             r#""Node became not ready" node="n" condition={"type":"Ready","status":"False","reason":"KubeletNotReady","message":"node is shutting down"}"#,
+            r#""Unable to authenticate the request due to an error" err="verifying certificate SN=12 failed: x509: certificate signed by unknown authority""#,
             r#""Failed to update lease" err="Operation cannot be fulfilled on leases.coordination.k8s.io \"n\": the object has been modified""#,
         ] {
             assert_eq!(sign(text), None, "{text}");

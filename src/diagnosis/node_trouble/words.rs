@@ -1,6 +1,6 @@
 //! What is said of each trouble of the node besides its own sign.
 
-use crate::model::{Blame, Cause, Scope};
+use crate::model::{Blame, Cause, Resource, Scope};
 
 /// Whose fault it is, as far as this node's evidence tells.
 pub const fn blame(cause: Cause) -> Blame {
@@ -102,13 +102,29 @@ pub const fn roots(cause: Cause) -> &'static [Cause] {
     }
 }
 
+/// What the kernel or the disks tell of the node, from which a trouble probably follows that begins while it is so.
+pub const fn starts(cause: Cause) -> &'static [Cause] {
+    match cause {
+        // The runtime keeps its state, its images and the containers' files on the node's disk.
+        Cause::RuntimeDown | Cause::PlegUnhealthy | Cause::NodeNotReady => {
+            &[Cause::StorageError, Cause::ReadOnlyFilesystem, Cause::DiskFull, Cause::KernelFault]
+        }
+        Cause::ApiServerUnreachable => &[Cause::NetworkFault],
+        _ => &[],
+    }
+}
+
+/// Resources without which a trouble probably follows.
+pub const fn starved_of(cause: Cause) -> &'static [Resource] {
+    match cause {
+        Cause::RuntimeDown | Cause::PlegUnhealthy | Cause::NodeNotReady => &[Resource::Io, Resource::Memory],
+        _ => &[],
+    }
+}
+
 /// Whether two troubles that were told apart belong to one chain.
 pub fn are_chained(one: Cause, other: Cause) -> bool {
-    const NEIGHBOURS: [(Cause, Cause); 3] = [
-        (Cause::RuntimeDown, Cause::RuntimeRestarted),
-        (Cause::KubeletDown, Cause::KubeletRestarted),
-        (Cause::NetworkFault, Cause::ApiServerUnreachable),
-    ];
+    const NEIGHBOURS: [(Cause, Cause); 2] = [(Cause::RuntimeDown, Cause::RuntimeRestarted), (Cause::KubeletDown, Cause::KubeletRestarted)];
     let neighbours = NEIGHBOURS.contains(&(one, other)) || NEIGHBOURS.contains(&(other, one));
     neighbours || roots(one).contains(&other) || roots(other).contains(&one)
 }

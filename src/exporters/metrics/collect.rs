@@ -127,6 +127,7 @@ fn oom_kills<'a>(sheet: &mut Sheet<'a>, counters: &'a Counters) {
 
 fn records(sheet: &mut Sheet<'_>, counters: &Counters) {
     sheet.set(&is::OOM_DUMPS_SUPPRESSED, [], number(counters.dumps_suppressed));
+    sheet.set(&is::OOM_WITHOUT_KILL, [], number(counters.oom_without_kill));
     sheet.set(&is::SPOOFED_RECORDS, [], number(counters.spoofed_records));
     sheet.set(&is::MALFORMED_RECORDS, [], number(counters.malformed_records));
     sheet.set(&is::TERMINATIONS_UNOBSERVED, [], number(counters.terminations_unobserved));

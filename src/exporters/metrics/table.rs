@@ -99,6 +99,8 @@ metrics! {
         "OOM kills by who told of them: the kernel's log and a cgroup's counter (both), or only one of the two.";
     OOM_DUMPS_SUPPRESSED: Counter "nodewhy_oom_dumps_suppressed_total" []
         "OOM reports that the kernel's rate limit cut short.";
+    OOM_WITHOUT_KILL: Counter "nodewhy_oom_without_kill_total" []
+        "Runs of the kernel's OOM killer that killed nothing since the node booted: no process could be killed (then the cgroup stays full), or the victim was about to exit.";
     SPOOFED_RECORDS: Counter "nodewhy_spoofed_records_total" []
         "Records in the kernel's log that looked like the kernel's but were written by a program.";
     MALFORMED_RECORDS: Counter "nodewhy_malformed_records_total" []

@@ -80,6 +80,13 @@ fn an_empty_snapshot_has_its_zeros_and_says_nothing_it_does_not_know() {
 }
 
 #[test]
+fn an_oom_killer_that_finds_nobody_to_kill_is_counted() {
+    let counters = Counters { oom_without_kill: 3, ..Counters::default() };
+    let samples = parse(&rendered(&Snapshot { counters, ..Snapshot::default() })).expect("valid");
+    assert!(samples.contains(&("nodewhy_oom_without_kill_total".into(), BTreeMap::new(), 3.0)));
+}
+
+#[test]
 fn the_exposition_is_sorted_and_every_series_stands_once() {
     let samples = parse(&rendered(&examples::snapshot())).expect("valid");
     let names: Vec<_> = samples.iter().map(|(name, ..)| name).collect();

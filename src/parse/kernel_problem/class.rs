@@ -33,7 +33,7 @@ classes! {
     HardLockup = "hard_lockup": "A CPU takes no interrupts.",
     RcuStall = "rcu_stall": "A CPU or task holds up read-copy-update.",
     MachineCheck = "machine_check": "CPU, memory or firmware report an error that was not corrected.",
-    CorrectedError = "corrected_error": "The hardware corrected an error, or slowed itself down.",
+    CorrectedError = "corrected_error": "The hardware corrected an error, slowed itself down, or logged one that nothing calls uncorrected.",
     MemoryFailure = "memory_failure": "A page of memory is broken.",
     PcieError = "pcie_error": "A PCIe error was not corrected.",
     Overheated = "overheated": "The machine reached its critical temperature.",
@@ -109,10 +109,13 @@ const fn of_filesystem(kind: FilesystemKind) -> ProblemClass {
 
 fn of_hardware(hardware: &HardwareProblem) -> ProblemClass {
     match hardware.kind {
-        HardwareKind::Mce | HardwareKind::EdacUe | HardwareKind::GhesUncorrected => ProblemClass::MachineCheck,
-        HardwareKind::EdacCe | HardwareKind::GhesCorrected | HardwareKind::PcieAerCorrected | HardwareKind::ThermalThrottle => {
-            ProblemClass::CorrectedError
-        }
+        HardwareKind::Mce if hardware.is_uncorrected() => ProblemClass::MachineCheck,
+        HardwareKind::EdacUe | HardwareKind::GhesUncorrected => ProblemClass::MachineCheck,
+        HardwareKind::Mce
+        | HardwareKind::EdacCe
+        | HardwareKind::GhesCorrected
+        | HardwareKind::PcieAerCorrected
+        | HardwareKind::ThermalThrottle => ProblemClass::CorrectedError,
         HardwareKind::MemoryFailure => ProblemClass::MemoryFailure,
         HardwareKind::PcieAerUncorrected => ProblemClass::PcieError,
         HardwareKind::ThermalCritical => ProblemClass::Overheated,
@@ -134,6 +137,11 @@ mod tests {
             ("EXT4-fs (vdb): VFS: Can't find ext4 filesystem", "mount_failed"),
             ("INFO: task shop:7 blocked for more than 120 seconds.", "hung_task"),
             ("nf_conntrack: nf_conntrack: table full, dropping packet", "conntrack_full"),
+            ("mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 9: 8c00004000010091", "corrected_error"),
+            ("mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 9: ac00004000010091", "machine_check"),
+            ("mce: [Hardware Error]: CPU 3: Machine Check Exception: 5 Bank 9: be00000000800401", "machine_check"),
+            ("[Hardware Error]: CPU:3 (17:31:0) MC9_STATUS[-|CE|MiscV|-|-|-|SyndV|-|-|-]: 0x982000000002080c", "corrected_error"),
+            ("mce: [Hardware Error]: Machine check events logged", "corrected_error"),
         ] {
             assert_eq!(recognise(line).and_then(|problem| problem.class()).map(ProblemClass::as_str), Some(class), "{line}");
         }

@@ -188,6 +188,13 @@ impl FilesystemProblem {
         Some(Self::of(kind_of(message, KINDS)?, Some(device), message))
     }
 
+    /// Whether the filesystem gave up: until it is mounted anew, each access to it fails (XFS; fs/xfs/xfs_fsops.c,
+    /// `xfs_do_force_shutdown`).
+    pub fn is_shut_down(&self) -> bool {
+        let says = |words: &str| self.message.as_deref().is_some_and(|message| message.contains(words));
+        says("hutting down filesystem") || says("xfs_do_force_shutdown(") || says("ilesystem has been shut down")
+    }
+
     pub(super) fn is_same_event(&self, later: &Self) -> bool {
         self.kind == later.kind && (self.device == later.device || self.device.is_none() || later.device.is_none())
     }
@@ -195,6 +202,11 @@ impl FilesystemProblem {
     pub(super) fn absorb(&mut self, later: Self) {
         fill_in!(self, later, device, comm, message);
     }
+}
+
+/// The device of an XFS filesystem that the kernel says is unmounted (fs/xfs/xfs_super.c); its UUID may follow.
+pub fn unmounted(message: &str) -> Option<&str> {
+    message.strip_prefix("XFS (")?.split_once("): Unmounting Filesystem").map(|(device, _)| device)
 }
 
 fn kind_of(message: &str, kinds: Kinds) -> Option<FilesystemKind> {
@@ -231,7 +243,8 @@ impl fmt::Display for FilesystemProblem {
 
 #[cfg(test)]
 mod tests {
-    use crate::parse::kernel_problem::{recognise, testing::report};
+    use super::unmounted;
+    use crate::parse::kernel_problem::{KernelProblem, recognise, testing::report};
 
     #[test]
     fn every_filesystem_says_what_and_where() {
@@ -273,6 +286,22 @@ mod tests {
             let found = report(line);
             assert_eq!((found["kind"].as_str(), found["device"].as_str()), (Some(kind), Some(device)), "{line}");
         }
+    }
+
+    #[test]
+    fn xfs_says_when_it_gives_up_and_when_it_is_unmounted() {
+        for (line, shut_down) in [
+            ("XFS (dm-1): Log I/O Error (0x2) detected at x+0x1/0x2 [xfs] (fs/xfs/x.c:1).  Shutting down filesystem.", true),
+            ("XFS (dm-1): xfs_do_force_shutdown(0x2) called from line 1 of file fs/xfs/x.c.", true),
+            ("XFS (dm-1): Filesystem has been shut down due to log error (0x2).", true),
+            ("XFS (dm-1): metadata I/O error in \"xlog_iodone\" at daddr 0x1 len 64 error 5", false),
+        ] {
+            let Some(KernelProblem::Filesystem(problem)) = recognise(line) else { panic!("{line}") };
+            assert_eq!(problem.is_shut_down(), shut_down, "{line}");
+        }
+        assert_eq!(unmounted("XFS (dm-1): Unmounting Filesystem 1-2-3"), Some("dm-1"));
+        assert_eq!(unmounted("XFS (dm-1): Unmounting Filesystem"), Some("dm-1"));
+        assert_eq!(unmounted("XFS (dm-1): Mounting V5 Filesystem"), None);
     }
 
     #[test]

@@ -222,12 +222,22 @@ impl HardwareProblem {
         statement.starts_with("Fatal error during GPU init").then(|| Self { device: pci_address(prefix), ..Self::of(GpuInitFailed) })
     }
 
+    /// Whether a machine check's status says that the error was not corrected: bit 61, `MCI_STATUS_UC` of
+    /// arch/x86/include/asm/mce.h, on Intel and AMD alike. Without a status nothing says so.
+    pub fn is_uncorrected(&self) -> bool {
+        const UNCORRECTED: u64 = 1 << 61;
+        self.status.is_some_and(|status| status.0 & UNCORRECTED != 0)
+    }
+
     pub(super) fn is_same_event(&self, later: &Self) -> bool {
         if self.kind != later.kind {
             return false;
         }
         match self.kind {
-            Mce => self.bank.is_none() || later.bank.is_none() || (self.cpu, self.bank) == (later.cpu, later.bank),
+            Mce => {
+                let place = |problem: &Self| (problem.cpu, problem.bank, problem.is_uncorrected());
+                self.bank.is_none() || later.bank.is_none() || place(self) == place(later)
+            }
             ThermalThrottle => self.cpu == later.cpu,
             GpuXid => (&self.device, self.xid) == (&later.device, later.xid),
             MemoryFailure => self.address == later.address || later.address.is_none(),
@@ -263,6 +273,8 @@ fn pci_address(text: &str) -> Option<String> {
 impl fmt::Display for HardwareProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
+            Mce if self.is_uncorrected() => "the CPU reported a machine check: an error that was not corrected",
+            Mce if self.status.is_some() => "the CPU reported a machine check: an error that was corrected",
             Mce => "the CPU reported a machine check",
             EdacCe => "memory errors were corrected",
             EdacUe => "a memory error could not be corrected",

@@ -25,7 +25,7 @@ mod trap;
 pub use class::ProblemClass;
 pub use disk::{DiskKind, DiskProblem};
 pub use fields::Hex;
-pub use filesystem::{FilesystemKind, FilesystemProblem};
+pub use filesystem::{FilesystemKind, FilesystemProblem, unmounted};
 pub use hang::{Hang, HangKind};
 pub use hardware::{HardwareKind, HardwareProblem};
 pub use net::{NetKind, NetProblem};

@@ -229,6 +229,18 @@ mod tests {
     }
 
     #[test]
+    fn an_uncorrected_machine_check_is_none_of_the_corrected_ones_before_it() {
+        let found = read(&[
+            "mce: [Hardware Error]: Machine check events logged",
+            "mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 9: 8c00004000010091",
+            "mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 9: ac00004000010091",
+        ]);
+        let statuses: Vec<_> = found.iter().map(|(_, value)| value["status"].clone()).collect();
+        assert_eq!(statuses.len(), 2, "{statuses:?}");
+        assert!(statuses.contains(&json!("ac00004000010091")), "{statuses:?}");
+    }
+
+    #[test]
     fn a_firmware_record_is_one_event() {
         let found = read(&[
             "{1}[Hardware Error]: Hardware error from APEI Generic Hardware Error Source: 1",

@@ -35,10 +35,35 @@ fn problem(said: &Said<'_, '_>) -> Option<CertificateProblem> {
     None
 }
 
-/// Any other line with a certificate that someone does not accept, such as a failed list or watch.
+/// Any other line with a certificate that someone does not accept: the kubelet's own where its own request to
+/// the API server failed so.
 pub fn not_accepted(said: &Said<'_, '_>) -> Option<Observation> {
-    let told = said.tells("x509: certificate") || said.tells("x509: cannot validate certificate");
-    told.then(|| said.about(Subject::default(), Situation::Certificate { problem: CertificateProblem::NotAccepted }))
+    if !said.tells(UNTRUSTED[0]) && !said.tells(UNTRUSTED[1]) {
+        return None;
+    }
+    let own = is_reflector(said) || is_request(said.error()) || is_request(said.message());
+    let problem = if own { CertificateProblem::NotAccepted } else { CertificateProblem::OfOthers };
+    Some(said.about(Subject::default(), Situation::Certificate { problem }))
+}
+
+/// How `crypto/x509` begins to say why it does not accept a certificate.
+const UNTRUSTED: [&str; 2] = ["x509: certificate", "x509: cannot validate certificate"];
+
+/// `Failed to watch *v1.Node: failed to list *v1.Node: …` (`k8s.io/client-go/tools/cache/reflector.go`).
+fn is_reflector(said: &Said<'_, '_>) -> bool {
+    ["ailed to list *", "ailed to watch *"].iter().any(|words| said.tells(words))
+}
+
+/// `Post "https://10.0.0.1:6443/apis/…": tls: failed to verify certificate: x509: …` of `net/http`. An API server in the same
+/// process asks webhooks and other API servers, which is none of the kubelet's.
+fn is_request(error: &str) -> bool {
+    const OF_AN_API_SERVER: [&str; 4] = ["webhook", "OpenAPI", "failing or missing response", "error trying to reach service"];
+    let asks = |rest: &str| {
+        let Some((url, reason)) = rest.split_once(": ") else { return false };
+        let reason = reason.strip_prefix("tls: failed to verify certificate: ").unwrap_or(reason);
+        (url.contains("/api/v1/") || url.contains("/apis/")) && UNTRUSTED.iter().any(|words| reason.starts_with(words))
+    };
+    !OF_AN_API_SERVER.iter().any(|words| error.contains(words)) && error.split("https://").skip(1).any(asks)
 }
 
 #[cfg(test)]
@@ -77,9 +102,26 @@ mod tests {
                 "Failed to list *v1.Node: Get https://api: x509: certificate has expired or is not yet valid",
                 CertificateProblem::NotAccepted,
             ),
+            (
+                "\"Unable to write event\" err=\"Post \\\"https://10.0.0.1:6443/api/v1/namespaces/a/events\\\": tls: failed to verify certificate: x509: certificate signed by unknown authority\"",
+                CertificateProblem::NotAccepted,
+            ),
         ];
         for (text, problem) in expected {
             assert_eq!(problem_of(text), Some(problem), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_others_show_and_ask_is_not_the_kubelets() {
+        for text in [
+            "\"Unable to authenticate the request due to an error\" err=\"verifying certificate SN=12, SKID=, AKID= failed: x509: certificate signed by unknown authority\"",
+            "\"Unable to authenticate the request due to an error\" err=\"[x509: certificate has expired or is not yet valid, Post \\\"https://10.0.0.1:6443/apis/authentication.k8s.io/v1/tokenreviews\\\": context canceled]\"",
+            "Failed calling webhook, failing open a.b.c: failed calling webhook \"a.b.c\": Post \"https://a.b.svc:443/apis/x?timeout=10s\": x509: certificate signed by unknown authority",
+            "\"Unhandled Error\" err=\"v1beta1.metrics.k8s.io failed with: failing or missing response from https://10.43.0.9:443/apis/metrics.k8s.io/v1beta1: Get \\\"https://10.43.0.9:443/apis/metrics.k8s.io/v1beta1\\\": x509: certificate signed by unknown authority\"",
+            "\"Failed to fetch\" err=\"Get \\\"https://10.1.2.3:8443/metrics\\\": x509: cannot validate certificate for 10.1.2.3\"",
+        ] {
+            assert_eq!(problem_of(text), Some(CertificateProblem::OfOthers), "{text}");
         }
     }
 

@@ -82,7 +82,7 @@ pub fn problem(observation: &Observation) -> Option<Problem> {
             None => (Class::Other, "admission"),
         },
         Situation::Preempting => (Class::Other, "preemption"),
-        Situation::ManifestInvalid => (Class::Other, "manifest"),
+        Situation::ManifestInvalid { .. } => (Class::Other, "manifest"),
         Situation::ProbeFailed { .. } | Situation::ProbeDecision { .. } | Situation::KillReason { reason: KillReason::Probe(_) } => {
             (Class::ProbeFailed, "probe")
         }

@@ -12,7 +12,7 @@ pub const LONGEST: usize = 1024;
 const LONGEST_TAIL: usize = 384;
 /// A query longer than this is a signed address.
 const LONGEST_QUERY: usize = 64;
-const LEFT_OUT: &str = "…";
+pub(super) const LEFT_OUT: &str = "…";
 
 /// A short text without dumps of container specs, credentials and signed addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
@@ -48,21 +48,28 @@ impl fmt::Display for Excerpt {
     }
 }
 
-/// Replaces `&Container{Name:app,…}` by `app`. The values inside are free text, so no bracket of
-/// theirs can be trusted: the dump ends where the sentence goes on, or never.
 fn without_container_dumps(text: &str) -> String {
+    without_dump(text).map_or_else(|| text.to_owned(), |(kept, _)| kept)
+}
+
+/// Replaces `&Container{Name:app,…}` by `app`, and tells whether the dump goes on behind this text. The values
+/// inside are free text, so no bracket of theirs can be trusted: it ends where the sentence goes on, or never.
+pub(super) fn without_dump(text: &str) -> Option<(String, bool)> {
     const DUMPS: [&str; 3] = ["&Container{", "&EphemeralContainer{", "&v1.Container{"];
-    let begin = DUMPS.iter().filter_map(|dump| Some((text.find(dump)?, dump.len()))).min();
-    let Some((before, dump)) = begin.and_then(|(at, length)| Some((text.get(..at)?, text.get(at + length..)?))) else {
-        return text.to_owned();
-    };
+    let (at, length) = DUMPS.iter().filter_map(|dump| Some((text.find(dump)?, dump.len()))).min()?;
+    let (before, dump) = (text.get(..at)?, text.get(at + length..)?);
     let name = dump.strip_prefix("Name:").and_then(|rest| rest.split([',', ' ', '}']).next()).unwrap_or(LEFT_OUT);
-    let after = dump.rfind("} start failed in pod").and_then(|at| dump.get(at + 1..)).unwrap_or("");
-    format!("{before}{name}{after}")
+    let after = behind_dump(dump);
+    Some((format!("{before}{name}{}", after.unwrap_or("")), after.is_none()))
+}
+
+/// Where the sentence goes on behind a dump.
+pub(super) fn behind_dump(text: &str) -> Option<&str> {
+    text.rfind("} start failed in pod").and_then(|at| text.get(at + 1..))
 }
 
 /// Goes once over the text: it is as long as an attacker's probe output makes it.
-fn without_credentials(text: &str) -> String {
+pub(super) fn without_credentials(text: &str) -> String {
     const WORDS: [&str; 8] = ["://", "?", "password=", "passwd=", "token=", "secret=", "Bearer ", "Basic "];
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;

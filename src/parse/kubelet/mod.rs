@@ -27,6 +27,7 @@ mod node;
 mod observe;
 mod probe;
 mod reader;
+mod redactor;
 mod report;
 mod runtime;
 mod said;
@@ -44,8 +45,9 @@ pub use class::{Class, problem};
 pub use duration::leading as go_duration;
 pub use excerpt::Excerpt;
 pub use fold::ProblemFolder;
-pub use observe::observe;
+pub use observe::{observe, tells_no_space};
 pub use reader::{KubeletProblems, KubeletReader};
+pub use redactor::Redactor;
 pub use report::{Details, Report};
 pub use situation::{
     CertificateProblem, CriCall, EvictionStep, KillReason, LeaseStep, NotReady, Observation, Probe, PullFailure, Situation,

@@ -108,7 +108,8 @@ fn other(said: &Said<'_, '_>) -> Option<Observation> {
     let situation = if said.begins(&["Preempting pod to free up resources", "Preempting pod"]) {
         Situation::Preempting
     } else if said.begins(&["Could not process manifest file", "Can't process manifest file"]) {
-        Situation::ManifestInvalid
+        let quoted = || said.message().split('"').nth(1).map(str::to_owned);
+        Situation::ManifestInvalid { path: said.record().text_of("path").map(|path| path.into_owned()).or_else(quoted) }
     } else if said.begins(&[
         "ListAndWatch ended unexpectedly for device plugin",
         "Endpoint became unhealthy",

@@ -32,11 +32,15 @@ fn single(said: &Said<'_, '_>) -> Option<Observation> {
     FAMILIES.iter().find_map(|family| family(said))
 }
 
-/// Any other line with this error. Two namesakes are no full disk: the watches of inotify and the
-/// groups of a cgroup hierarchy can run out as well.
+/// Any other line with this error.
 fn no_space(said: &Said<'_, '_>) -> Option<Observation> {
-    let full = said.tells("no space left on device") && !said.tells("inotify") && !said.tells("/sys/fs/cgroup");
-    full.then(|| said.observation(Situation::NoSpace))
+    tells_no_space(&said.whole()).then(|| said.observation(Situation::NoSpace))
+}
+
+/// Whether words of the kubelet tell of a full filesystem. Two namesakes are no full disk: the watches of inotify and
+/// the groups of a cgroup hierarchy can run out as well.
+pub fn tells_no_space(words: &str) -> bool {
+    words.contains("no space left on device") && !words.contains("inotify") && !words.contains("/sys/fs/cgroup")
 }
 
 /// Any other line with EMFILE: the limit on descriptors, or with inotify the one on its instances.

@@ -136,7 +136,10 @@ pub enum Situation {
     /// A pod was told to go for one of higher priority (printed from -v=2).
     Preempting,
     /// The manifest of a static pod could not be read.
-    ManifestInvalid,
+    ManifestInvalid {
+        /// The file.
+        path: Option<String>,
+    },
     /// A device plugin vanished.
     DevicePluginLost,
     /// The node is shutting down (printed from -v=1).
@@ -275,8 +278,11 @@ pub enum CertificateProblem {
     RotationFailed,
     /// The kubelet has no serving certificate, so `logs` and `exec` fail.
     NoServing,
-    /// One side does not accept the other's certificate.
+    /// The kubelet and the API server do not accept each other: a request of the kubelet's own failed so.
     NotAccepted,
+    /// A certificate was not accepted, and nothing says that it is one of the kubelet's: a client that
+    /// the kubelet turns away, or what else runs inside its process on k3s and its kin.
+    OfOthers,
 }
 
 /// A call of the runtime interface (`k8s.io/cri-api`).

@@ -4,6 +4,7 @@
 //! `failed to "<Action>" for "<target>" with <Reason>: "<Go-quoted text>"`, joined as `[a, b]`.
 //! Reasons: `pkg/kubelet/images/types.go`, `pkg/kubelet/container/sync_result.go`.
 
+use super::observe::tells_no_space;
 use super::said::{Said, between};
 use super::situation::{Observation, Situation};
 use super::subject::{Subject, is_name};
@@ -126,7 +127,7 @@ fn unnamed(error: &str) -> Situation {
     if let Some(volumes) = volume::unmounted(error) {
         return Situation::VolumeFailed { volumes, operation: None };
     }
-    if error.contains("no space left on device") && !error.contains("/sys/fs/cgroup") {
+    if tells_no_space(error) {
         return Situation::NoSpace;
     }
     match between(error, " with ", ":").filter(|reason| is_name(reason)) {

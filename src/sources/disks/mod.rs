@@ -79,12 +79,13 @@ pub fn spawn(roots: &Roots, node: &str, outlet: Outlet, stop: Stop) -> io::Resul
 }
 
 /// Looks once, for the doctor: whether the disks can be read, and what is missing.
-pub fn probe(roots: &Roots, node: &str) -> (SourceState, String) {
+pub fn probe(roots: &Roots, node: &str) -> (SourceState, String, EvictionSettings) {
     let kubelet = Kubelet::find(&roots.proc, node);
     let settings = settings_of(kubelet.as_ref());
     let filesystems = Filesystems::find(kubelet.as_ref(), &roots.kubelet, &roots.runtime);
     let (samples, failures) = filesystems.sample();
-    condition(&filesystems, samples.len(), &failures, &settings)
+    let (state, detail) = condition(&filesystems, samples.len(), &failures, &settings);
+    (state, detail, settings)
 }
 
 struct Disks {
@@ -95,6 +96,8 @@ struct Disks {
     measurer: Measurer,
     kubelet: Option<Kubelet>,
     kubelet_due: Instant,
+    /// Whether one has been seen: where /proc shows none, its absence says nothing.
+    kubelet_seen: bool,
     settings: Option<EvictionSettings>,
     filesystems: Filesystems,
     measure_due: Instant,
@@ -114,6 +117,7 @@ impl Disks {
             outlet,
             kubelet: None,
             kubelet_due: now,
+            kubelet_seen: false,
             settings: None,
             filesystems: Filesystems::default(),
             measure_due: now,
@@ -153,6 +157,7 @@ impl Disks {
         }
         self.kubelet_due = now + LOOK_FOR_KUBELET;
         self.kubelet = Kubelet::find(&self.roots.proc, &self.node);
+        self.kubelet_seen |= self.kubelet.is_some();
         // A kubelet that is about to come back keeps the thresholds of before.
         if self.kubelet.is_some() || self.settings.is_none() {
             let settings = settings_of(self.kubelet.as_ref());
@@ -169,8 +174,14 @@ impl Disks {
         let (filesystems, failures) = self.filesystems.sample();
         let settings = self.settings.clone().unwrap_or_default();
         self.report(condition(&self.filesystems, filesystems.len(), &failures, &settings))?;
-        let sample = RoomSample { filesystems, pids: self.limits.pids(), memory: self.limits.memory() };
+        let (pids, memory, kubelet_runs) = (self.limits.pids(), self.limits.memory(), self.kubelet_runs());
+        let sample = RoomSample { filesystems, pids, memory, kubelet_runs };
         self.outlet.offer(Body::Room(sample))
+    }
+
+    fn kubelet_runs(&self) -> Option<bool> {
+        let lives = self.kubelet.as_ref().is_some_and(|kubelet| kubelet.lives(&self.roots.proc));
+        self.kubelet_seen.then_some(lives)
     }
 
     fn next_measurement(&self) -> Instant {
@@ -227,7 +238,8 @@ fn condition(filesystems: &Filesystems, sampled: usize, failures: &[String], set
     }
     match &settings.unread {
         Some(why) => parts.push(format!("eviction thresholds not known: {why}")),
-        None => parts.push("eviction thresholds known".into()),
+        // Whether its amounts can be understood is not for the reader to say.
+        None => parts.push(format!("eviction thresholds read from {}", sources_of(settings))),
     }
     parts.extend(failures.iter().cloned());
     let state = match sampled {
@@ -238,11 +250,43 @@ fn condition(filesystems: &Filesystems, sampled: usize, failures: &[String], set
     (state, parts.join("; "))
 }
 
+fn sources_of(settings: &EvictionSettings) -> String {
+    let sources: Vec<_> = settings.layers.iter().map(|layer| layer.from.as_str()).filter(|from| !from.is_empty()).collect();
+    if sources.is_empty() { "the kubelet's defaults".into() } else { sources.join(", ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{model::FilesystemRole, sources};
     use std::fs;
+
+    #[test]
+    fn a_kubelet_is_missed_only_where_one_was_seen() {
+        let proc = tempfile::tempdir().expect("dir");
+        let process = |pid: u32| {
+            let entry = proc.path().join(pid.to_string());
+            fs::create_dir_all(&entry).expect("dir");
+            fs::write(entry.join("comm"), "kubelet\n").expect("comm");
+            fs::write(entry.join("cmdline"), "kubelet\0").expect("cmdline");
+            fs::write(entry.join("stat"), format!("{pid} (kubelet) S {}", "1 ".repeat(50))).expect("stat");
+            entry
+        };
+        let (outlet, _signals) = sources::channel();
+        let mut disks = Disks::new(&Roots { proc: proc.path().into(), ..Roots::default() }, "node", outlet);
+        let mut look = || {
+            disks.kubelet_due = Instant::now();
+            disks.look_for_kubelet().expect("somebody listens");
+            disks.kubelet_runs()
+        };
+        assert_eq!(look(), None, "none was ever seen");
+        let first = process(10);
+        assert_eq!(look(), Some(true));
+        fs::remove_dir_all(first).expect("end");
+        assert_eq!((look(), look()), (Some(false), Some(false)));
+        process(11);
+        assert_eq!(look(), Some(true), "another one");
+    }
 
     #[test]
     fn a_node_is_told_and_measured_when_asked() {
