@@ -12,6 +12,7 @@
 
 mod checkpoint;
 mod condition;
+mod death_notes;
 mod death_words;
 mod deaths;
 mod effect;
@@ -55,7 +56,7 @@ use crate::{
     parse::oom::OomNews,
     signal::{Body, CgroupSample, KernelLine, NodeFacts, NodeSample, ProcessesSample, Signal, SourceName},
 };
-use deaths::Deaths;
+use death_notes::Deaths;
 use evictions::Evictions;
 use health::Health;
 use kernel_log::KernelLog;
