@@ -33,6 +33,7 @@ mod pods;
 mod recent_kills;
 mod room;
 mod room_figures;
+mod series;
 mod silent_ends;
 mod snapshot;
 mod starvation;

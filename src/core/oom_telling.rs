@@ -1,6 +1,6 @@
 //! Makes findings of explained OOM kills, and counts them once.
 
-use super::{ContainerKey, Core, Effect, REMEMBERED_KILLS};
+use super::{Core, Effect, REMEMBERED_KILLS};
 use crate::{
     diagnosis::{
         death::{Correlation, KillNote},
@@ -12,10 +12,6 @@ use crate::{
     inventory::Belonging,
     model::{Attribution, Blame, BootId, Cause, Confidence, Moment, Scope},
 };
-
-/// The most workload series; beyond it kills are counted without their workload. A node has some 60
-/// workloads, and churn adds a few a day.
-const MAX_SERIES: usize = 1024;
 
 impl Core {
     /// Carries out what the kills being looked after ask for.
@@ -306,41 +302,9 @@ impl super::Counters {
         }
     }
 
-    /// Creates what a pod's containers are most likely to be counted under, at zero.
-    pub(super) fn create_container_zeros(&mut self, pod: &crate::signal::PodRecord, subject: &Subject) {
-        const LIKELY: [Cause; 2] = [Cause::AppError, Cause::OomContainerLimit];
-        for container in &pod.containers {
-            let key = ContainerKey { container: container.name.clone(), ..ContainerKey::of(subject) };
-            if self.terminations.contains_key(&key) || self.terminations.len() >= MAX_SERIES {
-                continue;
-            }
-            let zeros = LIKELY.map(|cause| (cause, 0));
-            self.terminations.insert(key.clone(), zeros.into());
-            self.workload_oom_kills.entry(key).or_default().entry(Cause::OomContainerLimit).or_default();
-        }
-    }
-
-    /// Counts ends of instances of a container.
-    pub(super) fn count_termination(&mut self, key: ContainerKey, cause: Cause, ends: u64) {
-        if !self.terminations.contains_key(&key) && self.terminations.len() >= MAX_SERIES {
-            self.series_overflow += 1;
-            return;
-        }
-        *self.terminations.entry(key).or_default().entry(cause).or_default() += ends;
-    }
-
     /// Counts crashes by how well their witnesses agree.
     pub(super) fn count_correlation(&mut self, correlation: Correlation, crashes: u64) {
         *self.correlations.entry(correlation).or_default() += crashes;
-    }
-
-    pub(super) fn count_workload_kill(&mut self, subject: &Subject, cause: Cause) {
-        let key = ContainerKey::of(subject);
-        if !self.workload_oom_kills.contains_key(&key) && self.workload_oom_kills.len() >= MAX_SERIES {
-            self.series_overflow += 1;
-            return;
-        }
-        *self.workload_oom_kills.entry(key).or_default().entry(cause).or_default() += 1;
     }
 
     /// Units are a closed set, so that a label cannot grow with what people name their services.
@@ -349,18 +313,5 @@ impl super::Counters {
         let name = service.map(|service| service.trim_end_matches(".service").trim_end_matches(".scope"));
         let unit = UNITS.into_iter().find(|unit| Some(*unit) == name).unwrap_or("other");
         *self.host_oom_kills.entry(unit.into()).or_default() += 1;
-    }
-}
-
-impl ContainerKey {
-    /// The labels of a subject.
-    pub fn of(subject: &Subject) -> Self {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default().replace('/', "_");
-        Self {
-            namespace: text(&subject.namespace),
-            workload_kind: text(&subject.workload_kind),
-            workload: text(&subject.workload),
-            container: text(&subject.container),
-        }
     }
 }

@@ -16,6 +16,7 @@ mod kubelet_api;
 mod node_trouble;
 mod pod_words;
 mod pods_come_and_go;
+mod series;
 mod starvation;
 
 const UID: &str = "11111111-2222-3333-4444-555555555555";
