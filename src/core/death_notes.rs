@@ -29,9 +29,6 @@ const PROBE_WINDOW_SECONDS: u64 = 90;
 /// A pod counts as crashed for an hour: the window of the node-or-workload rules.
 const CRASHED_SECONDS: u64 = 3600;
 
-/// A container whose last death is longer ago than the kubelet's longest back-off does not loop any more.
-const LOOPING_SECONDS: u64 = 600;
-
 /// After a restart the pods are listed within this time: until then an end has no names.
 const RELEARN_MICROS: u64 = 5_000_000;
 
@@ -141,10 +138,9 @@ impl Deaths {
         self.durable.waiting.iter().filter(same).map(|(due, _)| *due).max()
     }
 
-    /// How many containers crash-loop, and which pods crashed lately.
+    /// Whether a container crash-loops now.
     pub fn is_looping(&self, slot: &Slot, now: BootTime) -> bool {
-        let story = self.durable.stories.get(slot);
-        story.is_some_and(|story| story.told().is_some() && story.last_death().is_some_and(|at| now.seconds_since(at) < LOOPING_SECONDS))
+        self.durable.stories.get(slot).is_some_and(|story| story.is_looping(now))
     }
 
     /// Whether a container of the pod crashed in the last hour.

@@ -561,6 +561,22 @@ fn a_loop_is_one_finding_that_counts_and_tells_its_pace() {
 }
 
 #[test]
+fn a_container_that_had_run_for_long_does_not_loop_by_its_restart_count() {
+    for (started, looping) in [(3.0, 0), (2990.0, 1)] {
+        let mut bench = Bench::watching(1.0);
+        bench.pod(3.0, pod(5, ContainerState::Running { started: Some(moment(3.0).wall) }, None));
+        let state = TerminatedState { started: Some(moment(started).wall), ..ended(1, "Error", 3000.0) };
+        bench.pod(3000.5, pod(5, ContainerState::Terminated(state), None));
+        bench.ticks(3001, 3010);
+        let looped: u64 = bench.core.snapshot().workloads.iter().map(|workload| workload.crash_looping).sum();
+        assert_eq!(
+            (looped, bench.core.snapshot().findings.iter().filter(|told| told.crash_loop.is_some()).count() as u64),
+            (looping, looping)
+        );
+    }
+}
+
+#[test]
 fn what_a_program_said_last_refines_its_exit() {
     let mut bench = Bench::watching(1.0);
     bench.pod(10.5, pod(0, ContainerState::Terminated(ended(1, "Error", 10.0)), None));
