@@ -188,6 +188,28 @@ const CASES: &[Case] = &[
         says: &[Says::For("Kubernetes says OOMKilled, exit code 255; the kernel's log agrees")],
     },
     Case {
+        name: "the runtime's process that was to run a probe's command was killed long ago, now the program fails",
+        before: |bench| {
+            bench.two_processes(99.0);
+            bench.dump(100.0, &path("a"), &path("a"), "runc:[2:INIT]", 90);
+            bench.processes(100.5, &path("a"), &[(17, 1, "app"), (18, 7, "worker")]);
+            bench.ticks(101, 120);
+        },
+        status: || status(1, "Error"),
+        cause: Cause::AppError,
+        says: &[],
+    },
+    Case {
+        name: "the same, in a container that nobody has looked into",
+        before: |bench| {
+            bench.dump(100.0, &path("a"), &path("a"), "runc:[2:INIT]", 90);
+            bench.ticks(101, 120);
+        },
+        status: || status(1, "Error"),
+        cause: Cause::AppError,
+        says: &[],
+    },
+    Case {
         name: "an init container whose child was killed leaves with 0",
         before: |bench| {
             bench.two_processes(END - 5.0);
@@ -311,6 +333,15 @@ fn each_disagreement_is_decided_and_said() {
             case.says.iter().any(|says| matches!(says, Says::NotFound(_) | Says::Against("the kernel killed nothing in this instance")));
         assert!(kills <= 1 && !(claimed && kills > 0), "{}: {kills} kills", case.name);
     }
+}
+
+#[test]
+fn a_process_that_joins_a_container_is_its_child_whatever_its_name() {
+    let mut bench = Bench::watching(1.0);
+    bench.two_processes(99.0);
+    bench.dump(100.0, &path("a"), &path("a"), "runc:[2:INIT]", 90);
+    bench.ticks(101, 120);
+    assert_eq!((bench.only().cause, bench.kills(Cause::OomChildProcess)), (Cause::OomChildProcess, 1));
 }
 
 #[test]
