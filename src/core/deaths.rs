@@ -119,7 +119,7 @@ impl Core {
 
     fn tell_death(&mut self, death: &Death) {
         let kill = death.container.as_ref().and_then(|id| self.deaths.kill_of(id)).cloned();
-        let told = match kill.filter(|kill| death.ended_of(kill)) {
+        let told = match kill.filter(|kill| death.ended_of(kill, self.deaths.probe_of(death))) {
             Some(kill) => (self.complete_kill(death, &kill), Correlation::Explained),
             None => self.tell_own_death(death),
         };

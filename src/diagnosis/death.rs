@@ -5,6 +5,7 @@
 
 use super::{
     exit::Exit,
+    oom::follows,
     probe_count::{ProbeCountRise, ProbeRules},
     starvation::Starvation,
     termination::Termination,
@@ -17,9 +18,12 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A death whose process the kernel took within this time before the end ended of it: the first
-/// process saw its child die and left, or the whole container was taken.
+/// A kill of which nobody knows whether it took the first process explains an end within this time, if nothing else
+/// does: a runtime may see an end late while memory is short.
 const ENDED_OF_KILL_SECONDS: u64 = 10;
+
+/// An end this soon after the kill of a child may have to do with it, though nothing proves it.
+const SOON_AFTER_KILL_SECONDS: u64 = 60;
 
 /// What to do where nobody tells who asked a container to stop.
 const LOOK_FOR_SIGTERM: &str =
@@ -233,11 +237,14 @@ impl Correlation {
 }
 
 impl Death {
-    /// Whether the kernel's kill is what this instance ended of.
-    pub fn ended_of(&self, kill: &KillNote) -> bool {
+    /// Whether the kernel's kill is what this instance ended of. `probe` is the kubelet's decision to end it, if it made one.
+    pub fn ended_of(&self, kill: &KillNote, probe: Option<&ProbeKill>) -> bool {
+        let was_asked_to_stop = self.termination.state.exit_code == 128 + 15;
         match kill.ends_container {
             Some(true) => true,
-            _ => self.ended.boot.seconds_since(kill.at) <= ENDED_OF_KILL_SECONDS && self.termination.state.exit_code != 128 + 15,
+            _ if was_asked_to_stop => false,
+            None if probe.is_none() => self.ended.boot.seconds_since(kill.at) <= ENDED_OF_KILL_SECONDS,
+            _ => follows(kill.at, self.ended.boot),
         }
     }
 
@@ -435,16 +442,23 @@ impl Death {
         let state = &self.termination.state;
         let claims = claims_oom(state);
         let killed = state.exit_code == 128 + 9;
+        let lived_on = witnesses.kill.map(|kill| self.ended.boot.seconds_since(kill.at));
+        let soon = lived_on.filter(|seconds| *seconds <= SOON_AFTER_KILL_SECONDS);
+        if let Some(seconds) = soon {
+            told.what = format!("{}, {} after the kernel had killed a child of it", told.what, in_words(seconds));
+        }
         if !claims && !killed {
             return;
         }
-        match (witnesses.kill, &witnesses.log_doubt) {
-            (Some(kill), _) => {
-                let ago = in_words(self.ended.boot.seconds_since(kill.at));
+        match (lived_on, &witnesses.log_doubt) {
+            (Some(seconds), _) => {
+                let ago = in_words(seconds);
                 let remark = format!("; but that was a child process, {ago} before, which the container survived");
                 told.evidence.retain(|evidence| evidence.source != EvidenceSource::PodStatus);
                 told.evidence.push(self.status_evidence(false, &remark));
-                told.what = format!("{} (not for lack of memory: the kernel had killed a child of it {ago} before)", told.what);
+                if soon.is_none() {
+                    told.what = format!("{} (not for lack of memory: the kernel had killed a child of it {ago} before)", told.what);
+                }
             }
             (None, Some(doubt)) => {
                 told.not_found.push(format!("a kill by the kernel in this instance; the kernel's log proves nothing here: {doubt}"));

@@ -25,6 +25,12 @@ pub struct Victim {
 /// seconds, and an exit takes a moment under pressure.
 const FOLLOWS_WITHIN_SECONDS: u64 = 4;
 
+/// Whether a container that ended at `ended` followed a child of it that was killed at `killed`. One rule for what is
+/// told of the kill, by the container's cgroup, and what is told of the end, by its status.
+pub fn follows(killed: BootTime, ended: BootTime) -> bool {
+    ended.seconds_since(killed) < FOLLOWS_WITHIN_SECONDS
+}
+
 /// What a killed process was to its container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -122,7 +128,7 @@ fn role_in(instance: &ContainerInstance, event: &OomEvent, at: BootTime) -> Role
     match (instance.init, event.victim.pid) {
         (Some(init), Some(pid)) if init.pid == pid => Role::First,
         // The first process followed at once: it ended because its child died.
-        (Some(_), Some(_)) if instance.gone.is_some_and(|gone| gone.seconds_since(at) < FOLLOWS_WITHIN_SECONDS) => Role::Unknown,
+        (Some(_), Some(_)) if instance.gone.is_some_and(|gone| follows(at, gone)) => Role::Unknown,
         (Some(_), Some(_)) => Role::Child,
         _ => Role::Unknown,
     }
