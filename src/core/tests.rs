@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 mod etcd;
 mod kubelet_api;
+mod late_evidence;
 mod node_trouble;
 mod pod_words;
 mod pods_come_and_go;
@@ -39,6 +40,8 @@ fn moment(second: f64) -> Moment {
 struct Bench {
     core: Core,
     seq: u64,
+    /// How long after it was logged a record is read.
+    lag: f64,
     told: Vec<(Change, Finding)>,
     looks: Vec<String>,
     asks: Vec<KubeletQuestion>,
@@ -47,7 +50,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let mut bench = Self { core: Core::new(), seq: 100, told: vec![], looks: vec![], asks: vec![], logs: vec![] };
+        let mut bench = Self { core: Core::new(), seq: 100, lag: 0.0, told: vec![], looks: vec![], asks: vec![], logs: vec![] };
         bench.start(0.0);
         bench
     }
@@ -85,7 +88,7 @@ impl Bench {
     fn record(&mut self, second: f64, prio: u8, text: &str) {
         self.seq += 1;
         let micros = moment(second).boot.0;
-        self.say(second, Body::Kernel(KernelLine::Kmsg(format!("{prio},{},{micros},-;{text}", self.seq))));
+        self.say(second + self.lag, Body::Kernel(KernelLine::Kmsg(format!("{prio},{},{micros},-;{text}", self.seq))));
     }
 
     fn dump(&mut self, second: f64, limit: &str, victim: &str, comm: &str, pid: u32) {
@@ -736,7 +739,7 @@ fn recorded_storm() -> Vec<Signal> {
 /// Findings and counters after all signals, with a crash after `cut` of them: the ring still holds everything.
 fn totals(signals: &[Signal], cut: Option<usize>) -> (Vec<(String, u64)>, u64) {
     let start = |core: Core| {
-        let mut bench = Bench { core, seq: 0, told: vec![], looks: vec![], asks: vec![], logs: vec![] };
+        let mut bench = Bench { core, seq: 0, lag: 0.0, told: vec![], looks: vec![], asks: vec![], logs: vec![] };
         bench.start(0.5);
         bench
     };
