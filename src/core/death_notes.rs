@@ -9,7 +9,7 @@ use crate::{
         exit::Exit,
         termination::{Slot, Terminations, pod_key},
     },
-    model::{BootTime, ContainerId, PodUid},
+    model::{BootTime, PodUid},
     parse::container_log::{LastWords, excerpt},
     signal::{ContainerLogTail, PodRecord},
 };
@@ -69,7 +69,8 @@ impl Deaths {
     /// Remembers a kill until its container ends; a later telling replaces an earlier one.
     pub fn note_kill(&mut self, mut note: KillNote) {
         let kills = &mut self.durable.kills;
-        let known = kills.iter().position(|known| known.container == note.container && known.at == note.at);
+        let same = |known: &KillNote| known.container == note.container || known.container.is_none();
+        let known = kills.iter().position(|known| known.at == note.at && known.pod == note.pod && same(known));
         if let Some(known) = known.and_then(|at| kills.remove(at)) {
             note.accounted = known.accounted;
         }
@@ -164,11 +165,26 @@ impl Deaths {
     }
 
     pub(super) fn knows_kill(&self, death: &Death) -> bool {
-        death.container.as_ref().is_some_and(|id| self.kill_of(id).is_some())
+        self.kill_in(death).or_else(|| self.kill_that_ended(death)).is_some()
     }
 
-    pub(super) fn kill_of(&self, container: &ContainerId) -> Option<&KillNote> {
-        self.durable.kills.iter().rev().find(|kill| kill.container == *container)
+    /// The latest kill in the instance.
+    pub(super) fn kill_in(&self, death: &Death) -> Option<&KillNote> {
+        let container = death.container.as_ref()?;
+        self.durable.kills.iter().rev().find(|kill| kill.container.as_ref() == Some(container))
+    }
+
+    /// The kill that an instance ended of: one in it, else one of which only the pod is known.
+    pub(super) fn kill_that_ended(&self, death: &Death) -> Option<&KillNote> {
+        let probe = self.probe_of(death);
+        let in_it = self.kill_in(death).filter(|kill| death.ended_of(kill, probe));
+        in_it.or_else(|| self.durable.kills.iter().find(|kill| kill.container.is_none() && death.ended_of(kill, probe)))
+    }
+
+    /// An end that is still to be told and is that of a kill.
+    pub(super) fn waiting_end_of(&self, kill: &KillNote) -> Option<&Death> {
+        let mut waiting = self.durable.waiting.iter().map(|(_, death)| death);
+        waiting.find(|death| death.ended_of(kill, self.probe_of(death)))
     }
 
     pub(super) fn fault_of(&self, death: &Death) -> Option<&FaultNote> {
@@ -218,7 +234,8 @@ impl Deaths {
 
     /// Marks a kill as one whose container's end is counted.
     pub(super) fn account_for_kill(&mut self, kill: &KillNote) {
-        let known = self.durable.kills.iter_mut().filter(|known| known.container == kill.container && known.at == kill.at);
+        let same = |known: &&mut KillNote| (&known.container, &known.pod, known.at) == (&kill.container, &kill.pod, kill.at);
+        let known = self.durable.kills.iter_mut().filter(same);
         known.for_each(|known| known.accounted = true);
     }
 

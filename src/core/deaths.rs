@@ -118,8 +118,7 @@ impl Core {
     }
 
     fn tell_death(&mut self, death: &Death) {
-        let kill = death.container.as_ref().and_then(|id| self.deaths.kill_of(id)).cloned();
-        let told = match kill.filter(|kill| death.ended_of(kill, self.deaths.probe_of(death))) {
+        let told = match self.deaths.kill_that_ended(death).cloned() {
             Some(kill) => (self.complete_kill(death, &kill), Correlation::Explained),
             None => self.tell_own_death(death),
         };
@@ -139,7 +138,14 @@ impl Core {
         if is_latest {
             finding.evidence.push(death.status_beside(kill, finding.attribution));
         }
-        if let Some(known) = finding.subjects.iter_mut().find(|known| known.container_id == death.container) {
+        let is_it = |known: &&mut Subject| match kill.container {
+            Some(_) => known.container_id == death.container,
+            None => known.pod_uid == subject.pod_uid && (known.container.is_none() || known.container == subject.container),
+        };
+        if let Some(known) = finding.subjects.iter_mut().find(is_it) {
+            if known.container.is_none() {
+                finding.summary.push_str(&death.joins_by_pod());
+            }
             *known = subject;
         }
         finding.crash_loop = story;
@@ -148,7 +154,7 @@ impl Core {
     }
 
     fn tell_own_death(&mut self, death: &Death) -> (Cause, Correlation) {
-        let kill = death.container.as_ref().and_then(|id| self.deaths.kill_of(id)).cloned();
+        let kill = self.deaths.kill_in(death).cloned();
         let witnesses = Witnesses {
             kill: kill.as_ref(),
             fault: self.deaths.fault_of(death),
@@ -211,7 +217,7 @@ impl Core {
         }
     }
 
-    fn subject_of(&self, death: &Death) -> Subject {
+    pub(super) fn subject_of(&self, death: &Death) -> Subject {
         Subject {
             container: Some(death.termination.slot.container.clone()),
             attempt: Some(death.termination.attempt),

@@ -50,10 +50,13 @@ impl Core {
 
     /// The container's end, when its status tells it, is held against the kill.
     fn remember_kill(&mut self, told: &Told, topic: &Topic) {
-        if let Some(container) = &told.victim.container {
+        let (container, pod) = (told.victim.container.clone(), told.victim.pod.clone());
+        if container.is_some() || pod.is_some() {
             self.deaths.note_kill(KillNote {
-                container: container.clone(),
+                container,
+                pod,
                 at: told.at.boot,
+                after: None,
                 cause: told.explanation.cause,
                 ends_container: told.victim.role.ends_container(),
                 topic: topic.clone(),
@@ -158,7 +161,6 @@ impl Core {
         }
         self.counters.kills_only_counter += kill.kills;
         let at = now.at_boot_time(kill.at);
-        let subject = self.inventory.subject(Some(&kill.pod), kill.container.as_ref());
         let (cause, scope, whose) = match (&kill.container, kill.own_limit) {
             (None, Some(true)) => (Cause::OomPodLimit, Scope::Pod, "the pod's cgroup reached its memory limit"),
             (None, Some(false)) => {
@@ -166,7 +168,22 @@ impl Core {
             }
             _ => (Cause::OomContainerLimit, Scope::Container, "its memory limit or the node's memory ran out"),
         };
-        let what = format!("the kill counter of {} rose by {}", place_name(&subject), kill.kills);
+        let counter = self.inventory.subject(Some(&kill.pod), kill.container.as_ref());
+        let what = format!("the kill counter of {} rose by {}", place_name(&counter), kill.kills);
+        let mut note = KillNote {
+            container: kill.container.clone(),
+            pod: Some(kill.pod.clone()),
+            at: kill.at,
+            after: Some(kill.after),
+            cause,
+            ends_container: None,
+            topic: Topic(String::new()),
+            charged: None,
+            accounted: false,
+        };
+        let ended = self.deaths.waiting_end_of(&note);
+        let subject = ended.map_or(counter, |death| self.subject_of(death));
+        note.topic = Topic(format!("{cause}|{}", subject_key(&subject)));
         let finding = Finding {
             id: FindingId::derive(&self.boot(), &kill.position, cause),
             cause,
@@ -205,18 +222,8 @@ impl Core {
         self.counters.count_workload_kill(&subject, cause);
         self.counters.series_overflow += self.recent_kills.add(&subject, at);
         self.vmstat.explain(kill.at, kill.kills);
-        let topic = Topic(format!("{cause}|{}", subject_key(&subject)));
-        if let Some(container) = &kill.container {
-            self.deaths.note_kill(KillNote {
-                container: container.clone(),
-                at: kill.at,
-                cause,
-                ends_container: None,
-                topic: topic.clone(),
-                charged: None,
-                accounted: false,
-            });
-        }
+        let topic = note.topic.clone();
+        self.deaths.note_kill(note);
         self.record(Occurrence { topic, id: OccurrenceId(kill.position.clone()), at: kill.at, weight: 1, finding });
     }
 

@@ -67,9 +67,10 @@ impl Core {
     }
 
     fn is_life_of(&self, kill: &KillNote, uid: &PodUid, slot: &Slot) -> bool {
-        let subject = self.inventory.subject(None, Some(&kill.container));
-        let pod = subject.pod_uid.or_else(|| self.inventory.container(&kill.container)?.pod.clone());
-        let name = self.inventory.subject(Some(uid), Some(&kill.container)).container;
+        let Some(container) = &kill.container else { return false };
+        let subject = self.inventory.subject(None, Some(container));
+        let pod = subject.pod_uid.or_else(|| self.inventory.container(container)?.pod.clone());
+        let name = self.inventory.subject(Some(uid), Some(container)).container;
         pod.as_ref() == Some(uid) && name.is_some_and(|name| name == slot.container)
     }
 

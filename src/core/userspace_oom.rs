@@ -97,8 +97,10 @@ impl Core {
         self.tell_condition(condition, at);
         if let Some(container) = &victim.container {
             let note = KillNote {
-                container: container.clone(),
+                container: Some(container.clone()),
+                pod: victim.subject.as_ref().and_then(|subject| subject.pod_uid.clone()),
                 at: at.boot,
+                after: None,
                 cause: Cause::OomUserspace,
                 ends_container: victim.ends_container,
                 topic,

@@ -22,6 +22,9 @@ use serde::{Deserialize, Serialize};
 /// does: a runtime may see an end late while memory is short.
 const ENDED_OF_KILL_SECONDS: u64 = 10;
 
+/// A status has whole seconds: the end was up to this much later than it says.
+const STATUS_SECOND_MICROS: u64 = 1_000_000;
+
 /// An end this soon after the kill of a child may have to do with it, though nothing proves it.
 const SOON_AFTER_KILL_SECONDS: u64 = 60;
 
@@ -59,10 +62,16 @@ pub struct Death {
 /// A kill by the kernel in one container instance, remembered until the instance's end is explained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillNote {
-    /// The instance.
-    pub container: ContainerId,
-    /// When.
+    /// The instance; `None` where only its pod is known, as on cgroup v2 where the counter is the pod's.
+    pub container: Option<ContainerId>,
+    /// The pod, where it is known.
+    #[serde(default)]
+    pub pod: Option<PodUid>,
+    /// When; the latest it may have been where only a counter tells.
     pub at: BootTime,
+    /// Since when it may have been; `None` where `at` is the moment itself.
+    #[serde(default)]
+    pub after: Option<BootTime>,
     /// Why.
     pub cause: Cause,
     /// Whether the killed process was the container's first; `None` where that is not known.
@@ -239,6 +248,9 @@ impl Correlation {
 impl Death {
     /// Whether the kernel's kill is what this instance ended of. `probe` is the kubelet's decision to end it, if it made one.
     pub fn ended_of(&self, kill: &KillNote, probe: Option<&ProbeKill>) -> bool {
+        if kill.container.is_none() {
+            return probe.is_none() && self.may_have_ended_of(kill);
+        }
         let was_asked_to_stop = self.termination.state.exit_code == 128 + 15;
         match kill.ends_container {
             Some(true) => true,
@@ -246,6 +258,14 @@ impl Death {
             None if probe.is_none() => self.ended.boot.seconds_since(kill.at) <= ENDED_OF_KILL_SECONDS,
             _ => follows(kill.at, self.ended.boot),
         }
+    }
+
+    /// Whether it looks like the end that a kill somewhere in its pod brought, at a time that fits. One kill explains one end.
+    fn may_have_ended_of(&self, kill: &KillNote) -> bool {
+        let ended = self.ended.boot;
+        let since = kill.after.unwrap_or(kill.at).0.saturating_sub(STATUS_SECOND_MICROS);
+        let fits = ended.0 >= since && ended.seconds_since(kill.at) <= ENDED_OF_KILL_SECONDS;
+        kill.pod.as_ref() == Some(&self.pod) && !kill.accounted && self.exit.crash && self.wants_a_kill() && fits
     }
 
     /// Whether its status looks like a kill by the kernel, whether or not it says so.
@@ -270,7 +290,14 @@ impl Death {
             }
             (_, true) => (true, format!("; {witness} agrees")),
         };
-        self.status_evidence(supports, &remark)
+        let how_matched = if kill.container.is_some() { "container id" } else { "pod uid and time" };
+        Evidence { how_matched: how_matched.into(), ..self.status_evidence(supports, &remark) }
+    }
+
+    /// The sentence that joins it to a kill of which only the pod was known.
+    pub fn joins_by_pod(&self) -> String {
+        let (container, code) = (&self.termination.slot.container, self.termination.state.exit_code);
+        format!(" Container {container} ended at that time with exit code {code}, which nothing else explains.")
     }
 
     /// What Kubernetes says, as evidence.

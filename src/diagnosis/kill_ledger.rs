@@ -37,6 +37,9 @@ pub struct Baseline {
     own_limit: Option<u64>,
     /// Since when it is watched.
     since: BootTime,
+    /// When it was read.
+    #[serde(default)]
+    read: BootTime,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +63,8 @@ pub struct CountedKill {
     pub container: Option<ContainerId>,
     /// When the counter was read.
     pub at: BootTime,
+    /// When it was read before, or as long ago as a slow beat of the sampler: the kills were since then.
+    pub after: BootTime,
     /// How many processes.
     pub kills: u64,
     /// Whether the limit of this very cgroup was reached; `None` where the kernel does not say.
@@ -105,14 +110,16 @@ impl KillLedger {
         let own_limit = sample.counters.local.filter(|_| sample.counters.events.is_some()).and_then(|local| local.oom);
         let before = self.baseline(&sample.path, kills, at, started);
         let (risen, from) = if kills >= before.kills { (kills - before.kills, before) } else { (kills, Baseline { kills: 0, ..before }) };
-        self.baselines.insert(sample.path.clone(), Baseline { kills, own_limit, since: from.since });
+        self.baselines.insert(sample.path.clone(), Baseline { kills, own_limit, since: from.since, read: at });
         if risen == 0 {
             return 0;
         }
         let own_limit = own_limit.map(|now| now > from.own_limit.unwrap_or_default());
         let position = format!("{}:{kills}", sample.path);
+        let after = before.read.max(BootTime(at.0.saturating_sub(COUNTER_DELAY_SECONDS * 1_000_000)));
         let open = self.open.entry(pod.clone()).or_default();
-        open.counted.push_back(CountedKill { pod: pod.clone(), container: container.cloned(), at, kills: risen, own_limit, position });
+        let (pod, container) = (pod.clone(), container.cloned());
+        open.counted.push_back(CountedKill { pod, container, at, after, kills: risen, own_limit, position });
         open.settle()
     }
 
@@ -157,7 +164,7 @@ impl KillLedger {
             self.baselines.pop_first();
         }
         let existed = at.seconds_since(started) < FIRST_SWEEP_SECONDS;
-        Baseline { kills: if existed { kills } else { 0 }, own_limit: None, since: at }
+        Baseline { kills: if existed { kills } else { 0 }, own_limit: None, since: at, read: BootTime(0) }
     }
 }
 
