@@ -20,6 +20,13 @@ use std::collections::{BTreeMap, VecDeque};
 /// Kills, faults and probe decisions remembered.
 const MAX_NOTES: usize = 512;
 
+/// Ends remembered for a kill that is read after they were told. A node with more crashes in [`LATE_SECONDS`] has the
+/// latest of them told anew.
+const MAX_TOLD: usize = 64;
+
+/// How long: a source that fails is tried again every few seconds, and reads what it missed.
+const LATE_SECONDS: u64 = 600;
+
 /// A fault belongs to a death if they are no further apart; statuses have whole seconds.
 const FAULT_WINDOW_MICROS: u64 = 2_500_000;
 
@@ -48,6 +55,8 @@ pub struct DurableDeaths {
     pub crashed: BTreeMap<PodUid, BootTime>,
     /// Ends that are accounted for and wait for their witnesses, with when they are told.
     pub(super) waiting: Vec<(BootTime, Death)>,
+    /// Ends that were told without a kill, lately.
+    told: VecDeque<Death>,
     faults: VecDeque<FaultNote>,
     probes: VecDeque<(PodUid, Option<String>, ProbeKill)>,
     pub(super) unplaced_kills: VecDeque<BootTime>,
@@ -66,15 +75,16 @@ pub struct Deaths {
 }
 
 impl Deaths {
-    /// Remembers a kill until its container ends; a later telling replaces an earlier one.
-    pub fn note_kill(&mut self, mut note: KillNote) {
+    /// Remembers a kill until its container ends; a later telling replaces an earlier one. Returns it as it is remembered.
+    pub fn note_kill(&mut self, mut note: KillNote) -> KillNote {
         let kills = &mut self.durable.kills;
         let same = |known: &KillNote| known.container == note.container || known.container.is_none();
         let known = kills.iter().position(|known| known.at == note.at && known.pod == note.pod && same(known));
         if let Some(known) = known.and_then(|at| kills.remove(at)) {
             note.accounted = known.accounted;
         }
-        push_bounded(kills, note);
+        push_bounded(kills, note.clone());
+        note
     }
 
     /// Takes up the state of the run before a restart. What waited waits until the pods are known again.
@@ -152,6 +162,7 @@ impl Deaths {
     /// Forgets which pods crashed longer ago.
     pub(super) fn advance(&mut self, now: BootTime) {
         self.durable.crashed.retain(|_, at| now.seconds_since(*at) < CRASHED_SECONDS);
+        self.durable.told.retain(|death| now.seconds_since(death.noticed.boot) < LATE_SECONDS);
     }
 
     /// The first deletion time that a pod showed: a stop that ends early moves it back.
@@ -181,10 +192,34 @@ impl Deaths {
         in_it.or_else(|| self.durable.kills.iter().find(|kill| kill.container.is_none() && death.ended_of(kill, probe)))
     }
 
-    /// An end that is still to be told and is that of a kill.
+    /// The end that a kill brought, if it still waits to be told.
     pub(super) fn waiting_end_of(&self, kill: &KillNote) -> Option<&Death> {
-        let mut waiting = self.durable.waiting.iter().map(|(_, death)| death);
-        waiting.find(|death| death.ended_of(kill, self.probe_of(death)))
+        self.end_of(kill, self.durable.waiting.iter().map(|(_, death)| death))
+    }
+
+    /// The end that a kill brought, if it was told without it.
+    pub(super) fn told_end_of(&self, kill: &KillNote) -> Option<&Death> {
+        self.end_of(kill, self.durable.told.iter())
+    }
+
+    fn end_of<'a>(&self, kill: &KillNote, mut among: impl Iterator<Item = &'a Death>) -> Option<&'a Death> {
+        let in_it = |death: &Death| kill.container.is_none() || kill.container == death.container;
+        among.find(|death| in_it(death) && death.ended_of(kill, self.probe_of(death)))
+    }
+
+    /// Remembers an end that was told without a kill.
+    pub(super) fn note_told(&mut self, death: &Death) {
+        if self.durable.told.len() == MAX_TOLD {
+            self.durable.told.pop_front();
+        }
+        self.durable.told.push_back(death.clone());
+    }
+
+    /// Takes back an end from those that are told.
+    pub(super) fn take_told(&mut self, kill: &KillNote) -> Option<Death> {
+        let told = self.told_end_of(kill)?;
+        let at = self.durable.told.iter().position(|known| std::ptr::eq(known, told))?;
+        self.durable.told.remove(at)
     }
 
     pub(super) fn fault_of(&self, death: &Death) -> Option<&FaultNote> {

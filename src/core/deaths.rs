@@ -107,8 +107,7 @@ impl Core {
         self.deaths.durable.waiting = waiting;
         for (_, death) in due {
             // A kill that is still being completed would be told again without the status' words.
-            let unfinished = death.container.as_ref().is_some_and(|id| self.oom_cases.of_container(id).is_some());
-            if unfinished {
+            if self.oom_cases.tells_of(death.container.as_ref(), &death.pod) {
                 self.deaths.durable.waiting.push((BootTime(now.0.saturating_add(1_000_000)), death));
             } else {
                 self.tell_death(&death);
@@ -124,6 +123,20 @@ impl Core {
         };
         self.count_death(death, told);
         self.effects.push(Effect::Save);
+    }
+
+    /// A kill is told after the end that it brought, because its source was read late: that telling is taken back, and
+    /// the end waits once more, to be told with the kill. What is counted of it stays under the cause that was known
+    /// then: a counter never goes back, and counting it again would make two ends of one.
+    pub(super) fn reopen_end_of(&mut self, kill: &KillNote) {
+        if self.deaths.waiting_end_of(kill).is_some() {
+            return;
+        }
+        let Some(mut death) = self.deaths.take_told(kill) else { return };
+        self.retract_end(&death);
+        death.termination.told_before = true;
+        let now = self.now.map_or(kill.at, |now| now.boot);
+        self.deaths.durable.waiting.push((now, death));
     }
 
     /// The kernel's kill is already told: the status completes it, or is contradicted by it.
@@ -174,6 +187,7 @@ impl Core {
         if !crash {
             self.retract_silent(death);
         } else {
+            self.deaths.note_told(death);
             let story = self.add_to_story(death, cause, None);
             let related = kill.and_then(|kill| self.findings.get(&kill.topic)).map(|finding| finding.id.clone());
             let related = related.into_iter().chain(node.map(|witness| witness.finding)).collect();

@@ -40,30 +40,32 @@ impl Core {
         if let Some(old) = was.map(|was| self::topic(&was.explanation, was)).filter(|old| *old != topic) {
             self.findings.retract(&old, &id);
         }
-        self.remember_kill(told, &topic);
+        let note = self.remember_kill(told, &topic);
         if told.victim.is_unplaced() {
             self.deaths.note_unplaced_kill(told.at.boot);
         }
         let finding = self.finding_of(told);
         self.record(Occurrence { topic, id, at: told.at.boot, weight: 1, finding });
+        note.iter().for_each(|note| self.reopen_end_of(note));
     }
 
     /// The container's end, when its status tells it, is held against the kill.
-    fn remember_kill(&mut self, told: &Told, topic: &Topic) {
+    fn remember_kill(&mut self, told: &Told, topic: &Topic) -> Option<KillNote> {
         let (container, pod) = (told.victim.container.clone(), told.victim.pod.clone());
-        if container.is_some() || pod.is_some() {
-            self.deaths.note_kill(KillNote {
-                container,
-                pod,
-                at: told.at.boot,
-                after: None,
-                cause: told.explanation.cause,
-                ends_container: told.victim.role.ends_container(),
-                topic: topic.clone(),
-                charged: told.explanation.memory.figures.usage_bytes.filter(|_| told.explanation.scope == Scope::Container),
-                accounted: false,
-            });
+        if container.is_none() && pod.is_none() {
+            return None;
         }
+        Some(self.deaths.note_kill(KillNote {
+            container,
+            pod,
+            at: told.at.boot,
+            after: None,
+            cause: told.explanation.cause,
+            ends_container: told.victim.role.ends_container(),
+            topic: topic.clone(),
+            charged: told.explanation.memory.figures.usage_bytes.filter(|_| told.explanation.scope == Scope::Container),
+            accounted: false,
+        }))
     }
 
     /// Takes over how the run before a restart told this kill, if it did.
@@ -161,15 +163,7 @@ impl Core {
         }
         self.counters.kills_only_counter += kill.kills;
         let at = now.at_boot_time(kill.at);
-        let (cause, scope, whose) = match (&kill.container, kill.own_limit) {
-            (None, Some(true)) => (Cause::OomPodLimit, Scope::Pod, "the pod's cgroup reached its memory limit"),
-            (None, Some(false)) => {
-                (Cause::OomContainerLimit, Scope::Container, "a memory limit inside the pod, or the node's memory, ran out")
-            }
-            _ => (Cause::OomContainerLimit, Scope::Container, "its memory limit or the node's memory ran out"),
-        };
-        let counter = self.inventory.subject(Some(&kill.pod), kill.container.as_ref());
-        let what = format!("the kill counter of {} rose by {}", place_name(&counter), kill.kills);
+        let (cause, scope, _) = counted_limit(kill);
         let mut note = KillNote {
             container: kill.container.clone(),
             pod: Some(kill.pod.clone()),
@@ -181,10 +175,27 @@ impl Core {
             charged: None,
             accounted: false,
         };
-        let ended = self.deaths.waiting_end_of(&note);
-        let subject = ended.map_or(counter, |death| self.subject_of(death));
-        note.topic = Topic(format!("{cause}|{}", subject_key(&subject)));
-        let finding = Finding {
+        let ended = self.deaths.waiting_end_of(&note).or_else(|| self.deaths.told_end_of(&note));
+        let subject = ended.map_or_else(|| self.counter_owner(kill), |death| self.subject_of(death));
+        let topic = Topic(format!("{cause}|{}", subject_key(&subject)));
+        note.topic = topic.clone();
+        self.counters.count_oom_kill(cause, scope);
+        self.counters.count_workload_kill(&subject, cause);
+        self.counters.series_overflow += self.recent_kills.add(&subject, at);
+        self.vmstat.explain(kill.at, kill.kills);
+        let finding = self.finding_of_counted(kill, subject, at);
+        let note = self.deaths.note_kill(note);
+        self.record(Occurrence { topic, id: OccurrenceId(kill.position.clone()), at: kill.at, weight: 1, finding });
+        self.reopen_end_of(&note);
+    }
+
+    fn counter_owner(&self, kill: &CountedKill) -> Subject {
+        self.inventory.subject(Some(&kill.pod), kill.container.as_ref())
+    }
+
+    fn finding_of_counted(&self, kill: &CountedKill, subject: Subject, at: Moment) -> Finding {
+        let (cause, scope, whose) = counted_limit(kill);
+        Finding {
             id: FindingId::derive(&self.boot(), &kill.position, cause),
             cause,
             confidence: Confidence::Likely,
@@ -199,11 +210,11 @@ impl Core {
                 place_name(&subject),
                 processes(kill.kills)
             ),
-            subjects: vec![subject.clone()],
+            subjects: vec![subject],
             evidence: vec![Evidence {
                 source: EvidenceSource::Cgroup,
                 time: at.wall,
-                what,
+                what: format!("the kill counter of {} rose by {}", place_name(&self.counter_owner(kill)), kill.kills),
                 supports: true,
                 how_matched: "cgroup path".into(),
             }],
@@ -217,14 +228,7 @@ impl Core {
             memory: None,
             crash_loop: None,
             log_excerpt: vec![],
-        };
-        self.counters.count_oom_kill(cause, scope);
-        self.counters.count_workload_kill(&subject, cause);
-        self.counters.series_overflow += self.recent_kills.add(&subject, at);
-        self.vmstat.explain(kill.at, kill.kills);
-        let topic = note.topic.clone();
-        self.deaths.note_kill(note);
-        self.record(Occurrence { topic, id: OccurrenceId(kill.position.clone()), at: kill.at, weight: 1, finding });
+        }
     }
 
     pub(super) fn boot(&self) -> BootId {
@@ -244,6 +248,15 @@ pub(super) struct Inherited {
 
 fn kernel_lines(evidence: &[Evidence]) -> usize {
     evidence.iter().filter(|evidence| evidence.source == EvidenceSource::KernelLog).count()
+}
+
+/// Whose limit a kill that only a counter told was at, as far as the counters tell.
+fn counted_limit(kill: &CountedKill) -> (Cause, Scope, &'static str) {
+    match (&kill.container, kill.own_limit) {
+        (None, Some(true)) => (Cause::OomPodLimit, Scope::Pod, "the pod's cgroup reached its memory limit"),
+        (None, Some(false)) => (Cause::OomContainerLimit, Scope::Container, "a memory limit inside the pod, or the node's memory, ran out"),
+        _ => (Cause::OomContainerLimit, Scope::Container, "its memory limit or the node's memory ran out"),
+    }
 }
 
 fn processes(count: u64) -> String {

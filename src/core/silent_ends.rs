@@ -123,7 +123,14 @@ impl Core {
     /// An end that was told without a status turned out to be another finding's, or none.
     pub(super) fn retract_silent(&mut self, death: &Death) {
         if death.termination.told_before {
-            let id = OccurrenceId(silent_position(&death.termination.slot, death.termination.attempt));
+            self.retract_end(death);
+        }
+    }
+
+    /// Takes back how an end was told.
+    pub(super) fn retract_end(&mut self, death: &Death) {
+        let slot = &death.termination.slot;
+        for id in [silent_position(slot, death.termination.attempt), position(death)].map(OccurrenceId) {
             if let Some(was) = self.findings.telling_of(&id).map(|(was, _)| was.clone()) {
                 self.findings.retract(&was, &id);
             }

@@ -107,7 +107,8 @@ impl Core {
                 charged: None,
                 accounted: false,
             };
-            self.deaths.note_kill(note);
+            let note = self.deaths.note_kill(note);
+            self.reopen_end_of(&note);
         }
         if is_new {
             self.count_userspace_kill(&victim);

@@ -161,10 +161,12 @@ impl OomCases {
         self.cases.iter().map(|case| case.event.first).min()
     }
 
-    /// The kill of a container, if it is being looked after.
-    pub fn of_container(&self, id: &ContainerId) -> Option<&Told> {
-        let mut told = self.cases.iter().rev().filter(|case| case.victim.container.as_ref() == Some(id));
-        told.find_map(|case| case.told.as_ref())
+    /// Whether a kill in a container, or in its pod if that is all that is known, is told and may still be told anew.
+    pub fn tells_of(&self, container: Option<&ContainerId>, pod: &PodUid) -> bool {
+        self.cases.iter().filter(|case| case.told.is_some()).any(|case| match &case.victim.container {
+            Some(id) => Some(id) == container,
+            None => case.victim.pod.as_ref() == Some(pod),
+        })
     }
 
     /// How many kills are looked after.

@@ -77,6 +77,18 @@ fn a_pods_counter_explains_the_end_of_its_container_whichever_comes_first() {
 }
 
 #[test]
+fn a_counter_that_is_read_late_amends_what_was_told() {
+    let mut bench = Bench::without_kernel_log();
+    bench.pod(END + 0.5, died(137, "Error"));
+    bench.ticks(101, 114);
+    assert_eq!(bench.only().cause, Cause::LivenessProbe, "the best guess until then");
+    bench.sample(END + 14.5, POD, 1, Some(64), 1);
+    bench.ticks(115, 140);
+    is_the_containers_kill(&bench.only());
+    assert_eq!((bench.ends(), bench.kills(Cause::OomContainerLimit)), ([0, 1, 0], 1), "counted once, and never taken back");
+}
+
+#[test]
 fn one_counted_kill_explains_one_end() {
     let mut bench = Bench::without_kernel_log();
     bench.sample(END + 0.1, POD, 1, Some(64), 1);
@@ -116,4 +128,59 @@ fn a_dump_that_is_read_long_after_it_was_written_is_one_dump() {
     bench.dump(3.0, &path("a"), &path("a"), "app", 17);
     bench.ticks(50, 70);
     assert_eq!((bench.only().cause, bench.only().attribution), (Cause::OomContainerLimit, Attribution::Kernel));
+}
+
+/// What comes between an end that is told without its kill and the kernel's line about it.
+fn told_late(between: impl Fn(&mut Bench)) -> Bench {
+    let mut bench = Bench::watching(1.0);
+    bench.pod(3.0, pod(0, ContainerState::Running { started: Some(moment(3.0).wall) }, None));
+    bench.processes(END - 5.0, &path("a"), &[(17, 1, "app")]);
+    bench.pod(END + 0.5, pod(0, ContainerState::Terminated(ended(137, "Error", END)), None));
+    bench.ticks(101, 125);
+    assert_eq!(bench.only().cause, Cause::Killed);
+    between(&mut bench);
+    bench.lag = 30.0;
+    bench.dump(END - 0.2, &path("a"), &path("a"), "app", 17);
+    bench.ticks(130, 160);
+    bench
+}
+
+fn restarted(bench: &mut Bench) {
+    let stored = serde_json::to_string(&bench.core.checkpoint().expect("checkpoint")).expect("json");
+    bench.core = Core::restore(serde_json::from_str(&stored).expect("json"));
+    bench.start(126.0);
+    let pods = vec![pod(0, ContainerState::Terminated(ended(137, "Error", END)), None)];
+    bench.say(127.0, Body::Pods(PodUpdate::Listed(crate::signal::PodSnapshot { pods })));
+}
+
+#[test]
+fn a_kill_that_is_read_late_amends_what_was_told() {
+    for between in [|_: &mut Bench| {}, restarted as fn(&mut Bench)] {
+        let bench = told_late(between);
+        let finding = bench.only();
+        assert_eq!((finding.cause, finding.count, finding.attribution), (Cause::OomContainerLimit, 1, Attribution::Kernel));
+        let said = "Kubernetes says Error, exit code 137, not OOMKilled; the kernel's log shows that it was";
+        assert!(finding.evidence.iter().any(|evidence| evidence.what == said), "{:#?}", finding.evidence);
+        assert_eq!((bench.ends(), bench.kills(Cause::OomContainerLimit)), ([0, 0, 1], 1), "counted once, and never taken back");
+        assert_eq!(finding.subjects[0].container.as_deref(), Some("app"));
+    }
+}
+
+#[test]
+fn the_story_of_a_loop_is_told_anew_when_a_kill_is_read_late() {
+    let bench = told_late(|bench| {
+        let mut again = ended(137, "Error", 126.0);
+        again.container_id = Some(format!("containerd://{}", id("b")));
+        let mut second = pod(1, ContainerState::Terminated(again), Some(ended(137, "Error", END)));
+        second.containers[0].container_id = Some(format!("containerd://{}", id("b")));
+        bench.pod(126.5, second);
+    });
+    let findings = bench.core.snapshot().findings;
+    assert_eq!(
+        findings.iter().map(|finding| (finding.cause, finding.count)).collect::<BTreeMap<_, _>>(),
+        [(Cause::Killed, 1), (Cause::OomContainerLimit, 1)].into()
+    );
+    let amended = findings.iter().find(|finding| finding.cause == Cause::OomContainerLimit).expect("the first's");
+    let told = amended.crash_loop.as_ref().expect("a loop");
+    assert_eq!((told.deaths, told.same_cause), (2, false));
 }
