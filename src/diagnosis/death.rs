@@ -251,10 +251,9 @@ impl Death {
         if kill.container.is_none() {
             return probe.is_none() && self.may_have_ended_of(kill);
         }
-        let was_asked_to_stop = self.termination.state.exit_code == 128 + 15;
         match kill.ends_container {
             Some(true) => true,
-            _ if was_asked_to_stop => false,
+            _ if self.honoured_sigterm() => false,
             None if probe.is_none() => self.ended.boot.seconds_since(kill.at) <= ENDED_OF_KILL_SECONDS,
             _ => follows(kill.at, self.ended.boot),
         }
@@ -338,7 +337,12 @@ impl Death {
     }
 
     fn was_asked_to_stop(&self, cause: Cause) -> bool {
-        cause == Cause::Killed && self.termination.state.exit_code == 128 + 15
+        cause == Cause::Killed && self.honoured_sigterm()
+    }
+
+    /// Whether it ended because it was asked to.
+    fn honoured_sigterm(&self) -> bool {
+        self.termination.state.exit_code == 128 + 15
     }
 
     /// The kubelet's own reasons to end a container explain only ends that came from outside.
@@ -470,7 +474,7 @@ impl Death {
         let claims = claims_oom(state);
         let killed = state.exit_code == 128 + 9;
         let lived_on = witnesses.kill.map(|kill| self.ended.boot.seconds_since(kill.at));
-        let soon = lived_on.filter(|seconds| *seconds <= SOON_AFTER_KILL_SECONDS);
+        let soon = lived_on.filter(|seconds| *seconds <= SOON_AFTER_KILL_SECONDS && !self.honoured_sigterm());
         if let Some(seconds) = soon {
             told.what = format!("{}, {} after the kernel had killed a child of it", told.what, in_words(seconds));
         }
