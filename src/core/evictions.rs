@@ -1,13 +1,10 @@
 //! Pods that the kubelet put out or refused: noticed once, held until the witnesses had time to
 //! speak, told as one occurrence for the pod. What happens to its containers then follows from it.
 
-use super::{
-    Core, Effect,
-    room::{Margin, told},
-};
+use super::{Core, Effect, room::told};
 use crate::{
     diagnosis::{
-        eviction::{Measure, Part, PodEnd},
+        eviction::{Margin, Measure, Part, PodEnd},
         exit::Exit,
         oom::place_name,
     },

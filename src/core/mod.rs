@@ -19,6 +19,7 @@ mod effect;
 mod etcd;
 mod evictions;
 mod figures;
+mod full_disk;
 mod health;
 mod kernel_log;
 mod kernel_problems;
@@ -39,6 +40,7 @@ mod snapshot;
 mod starvation;
 mod userspace_oom;
 mod waiting;
+mod watch;
 
 pub use checkpoint::{Checkpoint, VERSION as CHECKPOINT_VERSION};
 pub use effect::{Effect, KubeletQuestion};

@@ -1,37 +1,19 @@
 //! What is left on the node, held against the kubelet's thresholds: evictions before they happen,
 //! and filesystems that are full.
 
-use super::{Core, Effect, KubeletQuestion, condition::Condition};
+use super::{
+    Core, Effect, KubeletQuestion,
+    condition::Condition,
+    full_disk::NoSpace,
+    watch::{HITS, Phase, RETELL_SECONDS, Verdict, Watch},
+};
 use crate::{
-    diagnosis::eviction::{Grower, Measure, Part, StorageHistory, Threshold, Trend, effective},
+    diagnosis::eviction::{Grower, Margin, Measure, StorageHistory, Threshold, Trend, effective, is_the_first_to_give_way},
     findings::{Evidence, EvidenceSource, FindingState, Topic},
-    model::{Attribution, Blame, BootTime, Bytes, Cause, Confidence, EvictionSignal, FilesystemRole, Moment, PodUid, Scope},
+    model::{Attribution, Blame, BootTime, Bytes, Cause, Confidence, EvictionSignal, FilesystemRole, Moment, Scope},
     signal::{EvictionLayer, EvictionSettings, FilesystemSample, PodStorageSample, RoomSample, SourceName, SourceReport, SourceState},
 };
-use std::collections::{BTreeMap, VecDeque};
-
-/// Near: less than five quarters of the threshold is left ...
-const NEAR_PERCENT: u64 = 125;
-/// ... or it will be reached within a quarter of an hour at the present rate.
-const NEAR_SECONDS: u64 = 900;
-
-/// Far again: half more than the threshold, and not reached within half an hour.
-const FAR_PERCENT: u64 = 150;
-const FAR_SECONDS: u64 = 1800;
-
-/// Samples in a row that make a condition, and that end it.
-const HITS: u32 = 2;
-const CALM: u32 = 3;
-
-/// A filesystem is full when less than this is left: a file can hardly be written.
-const FULL_BYTES: u64 = 1 << 20;
-const FULL_INODES: u64 = 16;
-/// And it has room again with this.
-const ROOM_BYTES: u64 = 16 << 20;
-const ROOM_INODES: u64 = 1024;
-
-/// A condition that holds is told again so often, lest it be taken for one that has passed.
-const RETELL_SECONDS: u64 = 1800;
+use std::collections::BTreeMap;
 
 /// Without a sample for this long, six of the source's beats, what was read says nothing about now.
 const STALE_SECONDS: u64 = 60;
@@ -40,11 +22,6 @@ const STALE_SECONDS: u64 = 60;
 const LOSS_PER_MILLE: u64 = 10;
 /// ... or, where an eviction is near, this one.
 const LOSS_NEAR_PER_MILLE: u64 = 1;
-
-/// Words about a full disk remembered, from the kubelet's log and from containers.
-const MAX_WORDS: usize = 16;
-/// And for how long they count.
-const WORDS_SECONDS: u64 = 900;
 
 /// Image collection runs every five minutes: after three rounds without a failure it works again.
 const GC_QUIET_SECONDS: u64 = 900;
@@ -60,133 +37,11 @@ pub struct Room {
     answered: bool,
     pub(super) storage: StorageHistory,
     trends: BTreeMap<EvictionSignal, Trend>,
-    watches: BTreeMap<Topic, Watch>,
+    pub(super) watches: BTreeMap<Topic, Watch>,
     /// What was left of each filesystem when pods were last measured, or more since.
     measured_at: BTreeMap<String, (Bytes, Option<u64>)>,
-    words: VecDeque<(Moment, EvidenceSource, String)>,
+    pub(super) no_space: NoSpace,
     gc_failed: Option<BootTime>,
-    words_told: Option<BootTime>,
-}
-
-/// Whether a condition holds, steadied.
-#[derive(Debug, Default)]
-struct Watch {
-    hits: u32,
-    calm: u32,
-    /// Since when it is told.
-    since: Option<BootTime>,
-    /// What was last told of it, and when.
-    told: Option<(Phase, Option<PodUid>, BootTime)>,
-}
-
-/// How a condition stands: a change of it is worth telling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Near,
-    Below,
-    Full,
-}
-
-/// What a watch says after a sample.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Holds,
-    Ended,
-    Nothing,
-}
-
-/// One thing that may run out.
-#[derive(Debug, Clone)]
-pub(super) struct Margin {
-    pub signal: EvictionSignal,
-    pub available: u64,
-    pub capacity: u64,
-    /// The highest of its thresholds, in its own unit, and how long it may be crossed if it is a soft one.
-    pub threshold: Option<(u64, Option<u64>)>,
-    pub reached_in_seconds: Option<u64>,
-    /// The directory asked, for a filesystem.
-    pub path: Option<String>,
-    /// Whether nodefs and imagefs are this one filesystem.
-    pub shared: bool,
-}
-
-impl Watch {
-    fn step(&mut self, now: BootTime, holds: bool, over: bool, hits: u32) -> Verdict {
-        (self.hits, self.calm) = (if holds { self.hits + 1 } else { 0 }, if over { self.calm + 1 } else { 0 });
-        if self.since.is_none() && self.hits >= hits {
-            self.since = Some(now);
-        }
-        if self.calm == CALM {
-            (self.since, self.told) = (None, None);
-            return Verdict::Ended;
-        }
-        if self.since.is_some() { Verdict::Holds } else { Verdict::Nothing }
-    }
-
-    /// Whether this is worth telling: it is new, it changed, or it was told long ago.
-    fn is_news(&mut self, phase: Phase, culprit: Option<PodUid>, now: BootTime) -> bool {
-        let same = |(was, whom, at): &(Phase, Option<PodUid>, BootTime)| {
-            *was == phase && (*whom == culprit || culprit.is_none()) && now.seconds_since(*at) < RETELL_SECONDS
-        };
-        let news = !self.told.as_ref().is_some_and(same);
-        if news {
-            self.told = Some((phase, culprit, now));
-        }
-        news
-    }
-}
-
-impl Margin {
-    fn is_near(&self) -> bool {
-        let Some((threshold, _)) = self.threshold else { return false };
-        let scaled = u128::from(self.available) * 100 < u128::from(threshold) * u128::from(NEAR_PERCENT);
-        scaled || self.reached_in_seconds.is_some_and(|seconds| seconds <= NEAR_SECONDS)
-    }
-
-    fn is_far(&self) -> bool {
-        let Some((threshold, _)) = self.threshold else { return true };
-        let scaled = u128::from(self.available) * 100 >= u128::from(threshold) * u128::from(FAR_PERCENT);
-        scaled && self.reached_in_seconds.is_none_or(|seconds| seconds > FAR_SECONDS)
-    }
-
-    pub(super) fn is_below(&self) -> bool {
-        self.threshold.is_some_and(|(threshold, _)| self.available < threshold)
-    }
-
-    /// What pods could have taken of it.
-    fn measure(&self) -> Option<(Measure, Part)> {
-        let (measure, role) = match self.signal {
-            EvictionSignal::Space(role) => (Measure::Bytes, role),
-            EvictionSignal::Inodes(role) => (Measure::Inodes, role),
-            EvictionSignal::Memory | EvictionSignal::Pids => return None,
-        };
-        let part = match role {
-            _ if self.shared => Part::Both,
-            FilesystemRole::Nodefs => Part::Nodefs,
-            FilesystemRole::Imagefs | FilesystemRole::Containerfs => Part::Imagefs,
-        };
-        Some((measure, part))
-    }
-
-    pub(super) fn amount(&self, amount: u64) -> String {
-        match self.signal {
-            EvictionSignal::Memory | EvictionSignal::Space(_) => Bytes(amount).to_string(),
-            EvictionSignal::Inodes(_) => format!("{amount} inodes"),
-            EvictionSignal::Pids => format!("{amount} process ids"),
-        }
-    }
-
-    /// `nodefs.available: 1.2 GiB of 20 GiB are left; the kubelet evicts below 2 GiB`.
-    pub(super) fn said(&self) -> String {
-        let threshold = match self.threshold {
-            Some((threshold, None)) => format!("; the kubelet evicts below {}", self.amount(threshold)),
-            Some((threshold, Some(grace))) => {
-                format!("; the kubelet evicts when it is below {} for {grace} s (a soft threshold)", self.amount(threshold))
-            }
-            None => String::new(),
-        };
-        format!("{}: {} of {} are left{threshold}", self.signal, self.amount(self.available), self.amount(self.capacity))
-    }
 }
 
 impl Room {
@@ -278,24 +133,6 @@ impl Room {
         self.measured_at.retain(|path, _| sample.filesystems.iter().any(|filesystem| filesystem.path == *path));
         wants
     }
-
-    fn note_words(&mut self, at: Moment, source: EvidenceSource, what: String) {
-        if self.words.len() == MAX_WORDS {
-            self.words.pop_front();
-        }
-        self.words.push_back((at, source, what));
-    }
-
-    fn words(&self, now: BootTime) -> impl Iterator<Item = Evidence> {
-        let fresh = self.words.iter().filter(move |(at, ..)| now.seconds_since(at.boot) <= WORDS_SECONDS);
-        fresh.map(|(at, source, what)| Evidence {
-            source: *source,
-            time: at.wall,
-            what: what.clone(),
-            supports: true,
-            how_matched: "time: while the filesystem was full".into(),
-        })
-    }
 }
 
 impl Core {
@@ -347,11 +184,6 @@ impl Core {
         self.room.storage.add(at.boot, sample);
     }
 
-    /// Notes that somebody found no space on a device.
-    pub(super) fn note_no_space(&mut self, at: Moment, source: EvidenceSource, what: String) {
-        self.room.note_words(at, source, what);
-    }
-
     /// Images could not be collected, not for the first time.
     pub(super) fn image_gc_failed(&mut self, said: String, at: Moment) {
         self.room.gc_failed = Some(at.boot);
@@ -398,7 +230,7 @@ impl Core {
     }
 
     fn watch_margin(&mut self, margin: &Margin, at: Moment) {
-        let topic = Topic(format!("{}|{}", Cause::EvictionImminent, resource_of(margin)));
+        let topic = Topic(format!("{}|{}", Cause::EvictionImminent, margin.resource()));
         let watch = self.room.watches.entry(topic.clone()).or_default();
         match watch.step(at.boot, margin.is_near(), margin.is_far(), HITS) {
             Verdict::Ended => self.clear_condition(&topic, at.boot),
@@ -417,7 +249,7 @@ impl Core {
             _ => "The kubelet is about to evict pods".to_owned(),
         };
         let (culprit, mut evidence) = self.told_of_grower(grower.as_ref(), at);
-        evidence.insert(0, told(EvidenceSource::Disk, at, margin.said(), how_read(margin)));
+        evidence.insert(0, told(EvidenceSource::Disk, at, margin.said(), margin.how_read()));
         let not_found = self.not_found_of_grower(grower.as_ref(), margin);
         self.tell_condition(
             Condition {
@@ -432,110 +264,7 @@ impl Core {
                 subjects: vec![],
                 evidence,
                 not_found,
-                actions: vec![action_for(margin.signal).into()],
-                attribution: Attribution::None,
-            },
-            at,
-        );
-    }
-
-    fn watch_full(&mut self, filesystem: &FilesystemSample, at: Moment) {
-        let lack = |limit_bytes: u64, limit_inodes: u64| {
-            let bytes = filesystem.available.0 < limit_bytes && filesystem.size.0 > limit_bytes;
-            let inodes = filesystem.inodes_free.is_some_and(|free| free < limit_inodes);
-            (bytes, inodes)
-        };
-        let (bytes, inodes) = lack(FULL_BYTES, FULL_INODES);
-        let topic = Topic(format!("{}|{}", Cause::DiskFull, filesystem.path));
-        let watch = self.room.watches.entry(topic.clone()).or_default();
-        match watch.step(at.boot, bytes || inodes, lack(ROOM_BYTES, ROOM_INODES) == (false, false), 1) {
-            Verdict::Ended => self.clear_condition(&topic, at.boot),
-            Verdict::Holds => self.tell_full(topic, filesystem, bytes || !inodes, at),
-            Verdict::Nothing => {}
-        }
-    }
-
-    fn tell_full(&mut self, topic: Topic, filesystem: &FilesystemSample, of_bytes: bool, at: Moment) {
-        let role = filesystem.roles.first().copied().unwrap_or(FilesystemRole::Nodefs);
-        let signal = if of_bytes { EvictionSignal::Space(role) } else { EvictionSignal::Inodes(role) };
-        let Some(margin) = self.room.margins(at.boot).into_iter().find(|margin| margin.signal == signal) else { return };
-        let grower = self.room.grower(&margin);
-        let Some(happening) = self.news_of(&topic, Phase::Full, grower.as_ref(), at) else { return };
-        let (culprit, mut evidence) = self.told_of_grower(grower.as_ref(), at);
-        evidence.insert(0, told(EvidenceSource::Disk, at, margin.said(), how_read(&margin)));
-        evidence.extend(self.room.words(at.boot));
-        let what = if of_bytes { "no space" } else { "no inodes" };
-        let roles: Vec<_> = filesystem.roles.iter().map(|role| role.as_str()).collect();
-        let not_found = self.not_found_of_grower(grower.as_ref(), &margin);
-        let left = if of_bytes { margin.amount(filesystem.available.0) } else { margin.amount(filesystem.inodes_free.unwrap_or(0)) };
-        self.tell_condition(
-            Condition {
-                topic,
-                happening: happening.0,
-                weight: happening.1,
-                cause: Cause::DiskFull,
-                confidence: Confidence::Proven,
-                scope: Scope::Node,
-                blame: if grower.is_some() { Blame::Workload } else { Blame::Node },
-                summary: format!(
-                    "The filesystem at {} ({}) has {what} left: {left} of {}.{culprit}",
-                    filesystem.path,
-                    roles.join(", "),
-                    margin.amount(margin.capacity)
-                ),
-                subjects: vec![],
-                evidence,
-                not_found,
-                actions: vec![action_for(signal).into()],
-                attribution: Attribution::None,
-            },
-            at,
-        );
-    }
-
-    /// Somebody found no space, and no filesystem that is watched is full: another one is.
-    fn tell_words_without_a_full_disk(&mut self, now: Moment) {
-        /// The kubelet's word comes before the next sample.
-        const SAMPLE_FOLLOWS_SECONDS: u64 = 15;
-        let topic = Topic(format!("{}|words", Cause::DiskFull));
-        let of_kubelet = |(_, source, _): &&(Moment, EvidenceSource, String)| *source == EvidenceSource::KubeletLog;
-        let Some((at, _, said)) = self.room.words.iter().rev().find(of_kubelet).cloned() else { return };
-        let age = now.boot.seconds_since(at.boot);
-        if age > WORDS_SECONDS {
-            if self.room.words_told.take().is_some() {
-                self.clear_condition(&topic, now.boot);
-            }
-            return;
-        }
-        let full = |watch: (&Topic, &Watch)| watch.0.0.starts_with(Cause::DiskFull.as_str()) && watch.1.since.is_some();
-        if self.room.watches.iter().any(full) {
-            // They speak of that one, and are its evidence.
-            self.room.words_told = Some(at.boot);
-            return;
-        }
-        if age < SAMPLE_FOLLOWS_SECONDS || self.room.words_told >= Some(at.boot) {
-            return;
-        }
-        self.room.words_told = Some(at.boot);
-        let watched = self.room.sample(now.boot).map(|sample| sample.filesystems.iter().map(|fs| fs.path.clone()).collect::<Vec<_>>());
-        let not_found = match watched.filter(|paths| !paths.is_empty()) {
-            Some(paths) => format!("a full filesystem among those that are watched: {}", paths.join(", ")),
-            None => "which filesystem it is: none can be looked at".into(),
-        };
-        self.tell_condition(
-            Condition {
-                topic,
-                happening: format!("no-space:{}", at.boot.0),
-                weight: 1,
-                cause: Cause::DiskFull,
-                confidence: Confidence::Likely,
-                scope: Scope::Node,
-                blame: Blame::Insufficient,
-                summary: "The kubelet finds no space left on a device.".into(),
-                subjects: vec![],
-                evidence: vec![told(EvidenceSource::KubeletLog, at, said, "the kubelet's own words")],
-                not_found: vec![not_found],
-                actions: vec!["Look at every filesystem and volume of the node: `df -h`, `df -i`.".into()],
+                actions: vec![margin.remedy().into()],
                 attribution: Attribution::None,
             },
             at,
@@ -543,7 +272,7 @@ impl Core {
     }
 
     /// Which happening to tell a condition as, and how many times it counts; `None` if it is no news.
-    fn news_of(&mut self, topic: &Topic, phase: Phase, grower: Option<&Grower>, at: Moment) -> Option<(String, u64)> {
+    pub(super) fn news_of(&mut self, topic: &Topic, phase: Phase, grower: Option<&Grower>, at: Moment) -> Option<(String, u64)> {
         let open = self.findings.get(topic).is_some_and(|finding| finding.state == FindingState::Open);
         let watch = self.room.watches.get_mut(topic)?;
         let since = watch.since?;
@@ -580,7 +309,7 @@ impl Core {
         }
     }
 
-    fn not_found_of_grower(&self, grower: Option<&Grower>, margin: &Margin) -> Vec<String> {
+    pub(super) fn not_found_of_grower(&self, grower: Option<&Grower>, margin: &Margin) -> Vec<String> {
         let mut not_found = Vec::new();
         if grower.is_none() && margin.measure().is_some() {
             not_found.push(if self.room.storage.is_empty() {
@@ -595,49 +324,12 @@ impl Core {
     }
 }
 
-/// Where one filesystem plays several roles, the role with the highest threshold gives way first.
-fn is_the_first_to_give_way(margin: &Margin, all: &[Margin]) -> bool {
-    let Some(path) = &margin.path else { return true };
-    let rivals = all.iter().filter(|other| other.path.as_ref() == Some(path) && other.signal.is_bytes() == margin.signal.is_bytes());
-    let amount = |margin: &Margin| margin.threshold.map(|(amount, _)| amount);
-    let first = rivals.max_by_key(|other| (amount(other), std::cmp::Reverse(other.signal)));
-    first.is_some_and(|first| first.signal == margin.signal)
-}
-
-/// What a condition is about: a filesystem's space stays the same thing whichever role gives way first.
-fn resource_of(margin: &Margin) -> String {
-    match (&margin.path, margin.signal.is_bytes()) {
-        (Some(path), true) => format!("space of {path}"),
-        (Some(path), false) => format!("inodes of {path}"),
-        (None, _) => margin.signal.to_string(),
-    }
-}
-
 fn gc_topic() -> Topic {
     Topic(format!("{}|", Cause::ImageGcFailed))
 }
 
 pub(super) fn told(source: EvidenceSource, at: Moment, what: String, how_matched: &str) -> Evidence {
     Evidence { source, time: at.wall, what, supports: true, how_matched: how_matched.into() }
-}
-
-fn how_read(margin: &Margin) -> &'static str {
-    match margin.signal {
-        EvictionSignal::Space(_) | EvictionSignal::Inodes(_) => "statvfs, as the kubelet asks",
-        EvictionSignal::Memory => "the root cgroup's working set, as the kubelet counts it",
-        EvictionSignal::Pids => "/proc/loadavg against pid_max, as the kubelet counts it",
-    }
-}
-
-fn action_for(signal: EvictionSignal) -> &'static str {
-    match signal {
-        EvictionSignal::Space(_) => "Free space: delete what the named pod writes, rotate logs, or give it an ephemeral-storage limit.",
-        EvictionSignal::Inodes(_) => {
-            "Delete small files, or move what makes them to a volume of its own; a larger disk alone may not help."
-        }
-        EvictionSignal::Memory => "Look at pods that use more memory than they request; set requests to what they use.",
-        EvictionSignal::Pids => "Look for a pod that starts processes without end; set the kubelet's podPidsLimit.",
-    }
 }
 
 pub(super) fn minutes(seconds: u64) -> String {

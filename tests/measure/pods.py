@@ -13,10 +13,6 @@ NODE = "measured"
 ENVIRONMENT = [{"name": f"SETTING_{number}", "value": f"https://service-{number}.shop.svc.cluster.local:8443/api"} for number in range(40)]
 
 
-def is_here():
-    return (cluster.WORK / "api.sock").exists()
-
-
 class ApiPods:
     """So many pods, each of two containers with the fields of usual ones; a context in which they exist."""
 
@@ -37,6 +33,10 @@ class ApiPods:
         cluster.kubectl("delete", "pods", "--all", "--namespace", NAMESPACE, "--force", "--grace-period=0")
         cluster.kubectl("delete", "node", NODE)
         cluster.kubectl("delete", "namespace", NAMESPACE)
+
+    @staticmethod
+    def is_here():
+        return (cluster.WORK / "api.sock").exists()
 
     def size(self):
         return len(cluster.get(f"/api/v1/pods?fieldSelector=spec.nodeName={NODE}"))

@@ -28,6 +28,8 @@ const VERY_NEAR: Duration = Duration::from_secs(1);
 const WHOLE: Duration = Duration::from_secs(119);
 /// For this long after its birth a container's processes are read at every look: it is starting.
 pub const YOUTH: Duration = Duration::from_secs(5);
+/// A runtime that sets a container up for longer than this is no usual one: its processes see the host's files for good.
+const SETTING_UP: Duration = Duration::from_secs(60);
 
 /// What a look should be followed by, beyond the usage itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,6 +68,7 @@ pub struct Grid {
 /// The memory of past looks at one cgroup.
 #[derive(Debug, Clone)]
 pub struct Pace {
+    since: Instant,
     young_until: Instant,
     quiet: Duration,
     grid: Grid,
@@ -83,6 +86,7 @@ impl Pace {
     /// `quiet` is the longest time between looks, [`QUIET`] or [`RESTING`].
     pub fn new(now: Instant, youth: Duration, quiet: Duration, grid: Grid) -> Self {
         Self {
+            since: now,
             young_until: now + youth,
             quiet,
             grid,
@@ -109,6 +113,14 @@ impl Pace {
     /// Asks for a look not later than `when`.
     pub fn hurry(&mut self, when: Instant) {
         self.due = self.due.min(when);
+    }
+
+    /// What runs in the container is still the runtime, which a busy node lets take long: it stays young.
+    pub fn is_being_set_up(&mut self, now: Instant) {
+        if now.duration_since(self.since) < SETTING_UP {
+            self.young_until = now + 2 * YOUTH;
+            self.hurry(now + YOUTH);
+        }
     }
 
     /// Takes a look's result; what it says to read is taken as read.
@@ -223,6 +235,22 @@ mod tests {
         let whole = seen.iter().filter(|(_, verdict)| verdict.whole).count();
         assert!((5..=7).contains(&whole), "{whole} whole readings in ten minutes");
         assert_eq!(seen.iter().filter(|(_, verdict)| verdict.tell).count(), whole, "nothing moved, nothing more to tell");
+    }
+
+    #[test]
+    fn a_container_that_is_being_set_up_stays_young_for_a_minute() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, YOUTH, RESTING, Grid { origin: start, second: 0 });
+        let mut looks = Vec::new();
+        while pace.due() < start + Duration::from_secs(150) {
+            let now = pace.due();
+            looks.push((now.duration_since(start).as_secs(), pace.look(now, Bytes(MIB), bounds(100)).processes));
+            pace.is_being_set_up(now);
+        }
+        let with_processes = looks.iter().filter(|(_, processes)| *processes).map(|(second, _)| *second);
+        let (young, old): (Vec<_>, Vec<_>) = with_processes.partition(|second| *second <= 66);
+        assert!(young.windows(2).all(|pair| pair[1] - pair[0] <= 5), "{young:?}");
+        assert!(young.last() >= Some(&60) && old.len() <= 1, "{looks:?}");
     }
 
     #[test]

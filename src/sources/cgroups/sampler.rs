@@ -181,13 +181,13 @@ impl CgroupSampler {
     ///
     /// # Errors
     /// [`Stopped`] when the agent is ending.
-    pub fn sample_soon(&mut self, path: &str) -> Result<(), Stopped> {
+    pub fn sample_soon(&mut self, path: &str, now: Instant) -> Result<(), Stopped> {
         let Some(path) = self.resolve(path) else { return Ok(()) };
         if let Some(pod) = self.pod_of(&path).filter(|pod| **pod != *path) {
             self.read_whole(&pod)?;
         }
         self.read_whole(&path)?;
-        self.read_processes(&path)
+        self.read_processes(&path, now)
     }
 
     /// Whether cgroups can be read, with what is followed, or why not.
@@ -272,7 +272,7 @@ impl CgroupSampler {
         }
         let pod = self.pod_of(path).unwrap_or_else(|| Arc::clone(path));
         let family: Vec<_> = self.inside(&pod).map(|(path, _)| Arc::clone(path)).collect();
-        family.iter().try_for_each(|member| self.read_whole(member).and_then(|()| self.read_processes(member)))
+        family.iter().try_for_each(|member| self.read_whole(member).and_then(|()| self.read_processes(member, now)))
     }
 
     fn look(&mut self, path: &Arc<str>, now: Instant) -> Result<(), Stopped> {
@@ -293,7 +293,7 @@ impl CgroupSampler {
             self.glance(path, usage, verdict.tell, now)?;
         }
         if verdict.processes {
-            self.read_processes(path)?;
+            self.read_processes(path, now)?;
         }
         if verdict.moved && is_pod {
             self.hurry_containers(path, now);
@@ -330,20 +330,27 @@ impl CgroupSampler {
         self.outlet.offer(Body::Cgroup(sample))
     }
 
-    fn read_processes(&mut self, path: &Arc<str>) -> Result<(), Stopped> {
+    fn read_processes(&mut self, path: &Arc<str>, now: Instant) -> Result<(), Stopped> {
         if self.followed.get(path).is_none_or(|followed| followed.kind != Kind::Container) {
             return Ok(());
         }
         let Some(sample) = self.processes.sample(self.reader.layout(), path) else { return Ok(()) };
-        self.tell_mounts(path, &sample)?;
+        self.tell_mounts(path, &sample, now)?;
         self.outlet.offer(Body::Processes(sample))
     }
 
     /// What a container has mounted is read once for each first process.
-    fn tell_mounts(&mut self, path: &Arc<str>, sample: &ProcessesSample) -> Result<(), Stopped> {
+    fn tell_mounts(&mut self, path: &Arc<str>, sample: &ProcessesSample, now: Instant) -> Result<(), Stopped> {
         let Some(followed) = self.followed.get_mut(path) else { return Ok(()) };
         let Some(first) = first_process(sample).filter(|first| followed.mounts_of != Some(first.key)) else { return Ok(()) };
-        let Ok(Some(mounts)) = self.processes.mounts(first.key.pid) else { return Ok(()) };
+        let mounts = match self.processes.mounts(first.key.pid) {
+            Ok(Some(mounts)) => mounts,
+            Ok(None) => {
+                followed.pace.is_being_set_up(now);
+                return Ok(());
+            }
+            Err(_) => return Ok(()),
+        };
         followed.mounts_of = Some(first.key);
         // Not offered: it is said once.
         self.outlet.send(Body::ContainerMounts(ContainerMounts { cgroup: path.to_string(), mounts }))
@@ -614,13 +621,13 @@ mod tests {
         let mut bench = Bench::v2();
         bench.settle();
         for path in [container(), format!("/docker/{}{}", "d".repeat(64), container()), format!("{}/inner", container())] {
-            bench.sampler.sample_soon(&path).expect("running");
+            bench.sampler.sample_soon(&path, bench.start).expect("running");
             let expected = [format!("sample {POD}"), format!("sample {}", container()), format!("processes {}", container())];
             assert_eq!(words(&bench.told()), expected, "{path}");
         }
-        bench.sampler.sample_soon(&format!("{POD}/{}", "e".repeat(64))).expect("running");
+        bench.sampler.sample_soon(&format!("{POD}/{}", "e".repeat(64)), bench.start).expect("running");
         assert_eq!(words(&bench.told()), [format!("sample {POD}")], "the container is gone, its pod is not");
-        bench.sampler.sample_soon("/system.slice/sshd.service").expect("running");
+        bench.sampler.sample_soon("/system.slice/sshd.service", bench.start).expect("running");
         assert_eq!(bench.told(), vec![]);
     }
 }

@@ -130,7 +130,7 @@ impl Sampler {
             let kills_rose = self.node.turn(now, &self.outlet)?;
             if let Some(cgroups) = &mut self.cgroups {
                 while let Ok(path) = self.asked.try_recv() {
-                    cgroups.sample_soon(&path)?;
+                    cgroups.sample_soon(&path, now)?;
                 }
                 if kills_rose {
                     cgroups.check_all_counters(now)?;

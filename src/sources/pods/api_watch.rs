@@ -1,7 +1,7 @@
 //! The API server as a source of pods: one list and one watch of this node's pods.
 
 use super::{
-    record,
+    object::{Unreadable, Watched},
     source::{PodEvent, PodSource, PodSourceFailure},
 };
 use crate::{
@@ -9,10 +9,8 @@ use crate::{
     sources::feed::with_causes,
 };
 use futures::{StreamExt, future, stream::BoxStream};
-use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
-    core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -47,33 +45,27 @@ impl PodSource for ApiWatch {
         // Resource version 0 is answered from the API server's cache: thousands of agents that list at
         // once after an outage must not reach etcd.
         let config = watcher::Config::default().fields(&format!("spec.nodeName={node}")).any_semantic();
-        let events = watcher::watcher(Api::<DeserializeGuard<Pod>>::all(self.client), config).default_backoff();
+        let events = watcher::watcher(Api::<Watched>::all(self.client), config).default_backoff();
         events.filter_map(|event| future::ready(told(event))).boxed()
     }
 }
 
-fn told(event: Result<Event<DeserializeGuard<Pod>>, watcher::Error>) -> Option<Result<PodEvent, PodSourceFailure>> {
+fn told(event: Result<Event<Watched>, watcher::Error>) -> Option<Result<PodEvent, PodSourceFailure>> {
     let event = match event {
         Ok(Event::Init) => PodEvent::ListBegins,
-        Ok(Event::InitApply(pod)) => PodEvent::Listed(slim(pod)?),
+        Ok(Event::InitApply(pod)) => PodEvent::Listed(readable(pod)?),
         Ok(Event::InitDone) => PodEvent::ListEnds,
-        Ok(Event::Apply(pod)) => PodEvent::Changed(slim(pod)?),
-        Ok(Event::Delete(pod)) => PodEvent::Gone(slim(pod)?),
+        Ok(Event::Apply(pod)) => PodEvent::Changed(readable(pod)?),
+        Ok(Event::Delete(pod)) => PodEvent::Gone(readable(pod)?),
         Err(error) => return Some(Err(failure(&error))),
     };
     Some(Ok(event))
 }
 
-/// An object that does not read as a pod is told in the log and left out: one bad object must not
-/// stop the watch.
-fn slim(pod: DeserializeGuard<Pod>) -> Option<PodRecord> {
-    match pod.0 {
-        Ok(pod) => Some(record::slim(pod)),
-        Err(error) => {
-            tracing::warn!(pod = error.metadata.name.as_deref().unwrap_or_default(), %error, "a pod object cannot be read; it is left out");
-            None
-        }
-    }
+/// An object that does not read as a pod is told in the log and left out.
+fn readable(pod: Watched) -> Option<PodRecord> {
+    let told = |Unreadable { name, error }| tracing::warn!(pod = name, error, "a pod object cannot be read; it is left out");
+    pod.record.map_err(told).ok()
 }
 
 fn failure(error: &watcher::Error) -> PodSourceFailure {

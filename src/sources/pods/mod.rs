@@ -1,11 +1,11 @@
 //! The pods of this node: one source that tells them, slim records.
 //!
 //! Flows in: what a [`PodSource`] tells; the one there is asks the API server (`api_watch`). Flows out:
-//! [`PodUpdate`]s. A Pod object costs some 50 kB of heap, so each is turned into its record and dropped
-//! as it arrives (`record`). Works without the API server: what was learnt stays, the source says that
+//! [`PodUpdate`]s. Of a Pod object only what is needed is read (`object`) and made a record (`record`). Works without the API server: what was learnt stays, the source says that
 //! it is down, and tries again with jitter.
 
 mod api_watch;
+mod object;
 mod record;
 mod source;
 

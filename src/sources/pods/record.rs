@@ -1,17 +1,11 @@
 //! From the API server's Pod to the slim record.
 
+use super::object::{Amounts, Container, ContainerStatus, Metadata, Pod, Probe, Resources, Spec, State, Status, Terminated};
 use crate::{
     model::{Bytes, quantity},
     signal::{ContainerKind, ContainerRecord, ContainerState, Owner, PodRecord, ProbeRule, RestartPolicy, TerminatedState, WaitingState},
 };
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{self, Container, ContainerStatus, Pod, PodSpec, PodStatus, ResourceRequirements},
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-};
-
-/// The uid that the kubelet gives a static pod, on its mirror pod (pkg/kubelet/types/pod_update.go).
-const MIRROR_ANNOTATIONS: [&str; 2] = ["kubernetes.io/config.mirror", "kubernetes.io/config.hash"];
 
 /// Messages are cut to this many bytes: the kubelet allows 4 KiB, a sentence needs less.
 const LONGEST_MESSAGE: usize = 1024;
@@ -19,12 +13,11 @@ const LONGEST_MESSAGE: usize = 1024;
 /// Takes what explaining a death needs.
 pub fn slim(pod: Pod) -> PodRecord {
     let Pod { metadata, spec, status } = pod;
-    let (spec, status) = (spec.unwrap_or_default(), status.unwrap_or_default());
     let containers = containers(&spec, &status);
     PodRecord {
-        static_hash: annotation(&metadata),
+        static_hash: static_hash(&metadata),
         owner: owner(&metadata),
-        template_hash: metadata.labels.as_ref().and_then(|labels| labels.get("pod-template-hash").cloned()),
+        template_hash: metadata.labels.and_then(|labels| labels.template_hash),
         uid: metadata.uid.unwrap_or_default(),
         namespace: metadata.namespace.unwrap_or_default(),
         name: metadata.name.unwrap_or_default(),
@@ -41,32 +34,33 @@ pub fn slim(pod: Pod) -> PodRecord {
             .deletion_grace_period_seconds
             .or(spec.termination_grace_period_seconds)
             .and_then(|seconds| u64::try_from(seconds).ok()),
-        created: time(metadata.creation_timestamp.as_ref()),
-        deletion: time(metadata.deletion_timestamp.as_ref()),
+        created: time(metadata.creation_timestamp),
+        deletion: time(metadata.deletion_timestamp),
         memory_limit: spec.resources.as_ref().and_then(|resources| memory(resources.limits.as_ref())),
         containers,
     }
 }
 
-fn annotation(metadata: &ObjectMeta) -> Option<String> {
+fn static_hash(metadata: &Metadata) -> Option<String> {
     let annotations = metadata.annotations.as_ref()?;
-    annotations.get(MIRROR_ANNOTATIONS[0])?;
-    MIRROR_ANNOTATIONS.iter().rev().find_map(|key| annotations.get(*key).cloned())
+    let mirror = annotations.mirror.as_ref()?;
+    annotations.hash.as_ref().or(Some(mirror)).cloned()
 }
 
-fn owner(metadata: &ObjectMeta) -> Option<Owner> {
+fn owner(metadata: &Metadata) -> Option<Owner> {
     let owners = metadata.owner_references.as_deref()?;
     let controller = owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first())?;
     (controller.kind != "Node").then(|| Owner { kind: controller.kind.clone(), name: controller.name.clone() })
 }
 
-fn containers(spec: &PodSpec, status: &PodStatus) -> Vec<ContainerRecord> {
+fn containers(spec: &Spec, status: &Status) -> Vec<ContainerRecord> {
     let init = spec.init_containers.iter().flatten().map(|container| {
         let sidecar = container.restart_policy.as_deref() == Some("Always");
         let kind = if sidecar { ContainerKind::Sidecar } else { ContainerKind::Init };
         of_container(container, kind, status.init_container_statuses.as_deref())
     });
-    let app = spec.containers.iter().map(|container| of_container(container, ContainerKind::App, status.container_statuses.as_deref()));
+    let app =
+        spec.containers.iter().flatten().map(|container| of_container(container, ContainerKind::App, status.container_statuses.as_deref()));
     let ephemeral = spec.ephemeral_containers.iter().flatten().map(|container| {
         let record = ContainerRecord {
             name: container.name.clone(),
@@ -97,7 +91,7 @@ fn of_container(container: &Container, kind: ContainerKind, statuses: Option<&[C
 }
 
 /// The API server fills in what is not given; the defaults here are its own (core/v1, `Probe`).
-fn rule(probe: &v1::Probe) -> ProbeRule {
+fn rule(probe: &Probe) -> ProbeRule {
     let or = |given: Option<i32>, default| given.and_then(|given| u64::try_from(given).ok()).filter(|given| *given > 0).unwrap_or(default);
     ProbeRule {
         period_seconds: or(probe.period_seconds, 10),
@@ -107,27 +101,27 @@ fn rule(probe: &v1::Probe) -> ProbeRule {
 }
 
 /// A request that is not given is the limit (the API server's own default).
-fn request(resources: &ResourceRequirements) -> Option<Bytes> {
+fn request(resources: &Resources) -> Option<Bytes> {
     memory(resources.requests.as_ref()).or_else(|| memory(resources.limits.as_ref()))
 }
 
-fn memory(amounts: Option<&std::collections::BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>) -> Option<Bytes> {
-    quantity::bytes(&amounts?.get("memory")?.0)
+fn memory(amounts: Option<&Amounts>) -> Option<Bytes> {
+    quantity::bytes(amounts?.memory.as_ref()?)
 }
 
 fn with_status(mut record: ContainerRecord, statuses: Option<&[ContainerStatus]>) -> ContainerRecord {
     let Some(status) = statuses.and_then(|statuses| statuses.iter().find(|status| status.name == record.name)) else { return record };
     record.container_id = status.container_id.clone().filter(|id| !id.is_empty());
     record.started = status.started == Some(true);
-    record.restart_count = u32::try_from(status.restart_count).ok();
+    record.restart_count = status.restart_count;
     record.state = status.state.as_ref().and_then(state);
     record.last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref()).map(terminated);
     record
 }
 
-fn state(state: &v1::ContainerState) -> Option<ContainerState> {
+fn state(state: &State) -> Option<ContainerState> {
     if let Some(running) = &state.running {
-        return Some(ContainerState::Running { started: time(running.started_at.as_ref()) });
+        return Some(ContainerState::Running { started: time(running.started_at) });
     }
     if let Some(ended) = &state.terminated {
         return Some(ContainerState::Terminated(terminated(ended)));
@@ -136,21 +130,21 @@ fn state(state: &v1::ContainerState) -> Option<ContainerState> {
     Some(ContainerState::Waiting(WaitingState { reason: waiting.reason.clone(), message: waiting.message.clone().map(cut) }))
 }
 
-fn terminated(state: &v1::ContainerStateTerminated) -> TerminatedState {
+fn terminated(state: &Terminated) -> TerminatedState {
     TerminatedState {
         exit_code: state.exit_code,
         reason: state.reason.clone(),
         message: state.message.clone().map(cut),
-        started: time(state.started_at.as_ref()),
-        finished: time(state.finished_at.as_ref()),
+        started: time(state.started_at),
+        finished: time(state.finished_at),
         container_id: state.container_id.clone().filter(|id| !id.is_empty()),
     }
 }
 
 /// A time before 1971 is how Go writes that there is none.
-fn time(time: Option<&Time>) -> Option<Timestamp> {
+fn time(time: Option<Timestamp>) -> Option<Timestamp> {
     const A_YEAR: i64 = 31_536_000;
-    time.map(|time| time.0).filter(|time| time.as_second() > A_YEAR)
+    time.filter(|time| time.as_second() > A_YEAR)
 }
 
 fn cut(mut message: String) -> String {
