@@ -55,12 +55,20 @@ pub struct DurableDeaths {
     pub crashed: BTreeMap<PodUid, BootTime>,
     /// Ends that are accounted for and wait for their witnesses, with when they are told.
     pub(super) waiting: Vec<(BootTime, Death)>,
-    /// Ends that were told without a kill, lately.
-    told: VecDeque<Death>,
+    /// Ends that were told lately without a line of the kernel's log about their kill.
+    told: VecDeque<ToldEnd>,
     faults: VecDeque<FaultNote>,
     probes: VecDeque<(PodUid, Option<String>, ProbeKill)>,
     pub(super) unplaced_kills: VecDeque<BootTime>,
     deletions: BTreeMap<String, (Timestamp, Option<u64>)>,
+}
+
+/// An end that a kill which is read late may still explain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToldEnd {
+    death: Death,
+    /// Whether a counter has told its kill: only that kill's own line says more.
+    by_counter: bool,
 }
 
 /// Everything about deaths.
@@ -85,6 +93,11 @@ impl Deaths {
         }
         push_bounded(kills, note.clone());
         note
+    }
+
+    /// Forgets a kill that a counter told: its own line has come.
+    pub(super) fn forget_counted_kill(&mut self, pod: &PodUid, at: BootTime) {
+        self.durable.kills.retain(|kill| kill.after.is_none() || kill.at != at || kill.pod.as_ref() != Some(pod));
     }
 
     /// Takes up the state of the run before a restart. What waited waits until the pods are known again.
@@ -162,7 +175,7 @@ impl Deaths {
     /// Forgets which pods crashed longer ago.
     pub(super) fn advance(&mut self, now: BootTime) {
         self.durable.crashed.retain(|_, at| now.seconds_since(*at) < CRASHED_SECONDS);
-        self.durable.told.retain(|death| now.seconds_since(death.noticed.boot) < LATE_SECONDS);
+        self.durable.told.retain(|told| now.seconds_since(told.death.noticed.boot) < LATE_SECONDS);
     }
 
     /// The first deletion time that a pod showed: a stop that ends early moves it back.
@@ -199,7 +212,8 @@ impl Deaths {
 
     /// The end that a kill brought, if it was told without it.
     pub(super) fn told_end_of(&self, kill: &KillNote) -> Option<&Death> {
-        self.end_of(kill, self.durable.told.iter())
+        let is_line = kill.after.is_none();
+        self.end_of(kill, self.durable.told.iter().filter(|told| is_line || !told.by_counter).map(|told| &told.death))
     }
 
     fn end_of<'a>(&self, kill: &KillNote, mut among: impl Iterator<Item = &'a Death>) -> Option<&'a Death> {
@@ -207,19 +221,19 @@ impl Deaths {
         among.find(|death| in_it(death) && death.ended_of(kill, self.probe_of(death)))
     }
 
-    /// Remembers an end that was told without a kill.
-    pub(super) fn note_told(&mut self, death: &Death) {
+    /// Remembers an end that was told without its kill, or with one that only a counter tells.
+    pub(super) fn note_told(&mut self, death: &Death, by_counter: bool) {
         if self.durable.told.len() == MAX_TOLD {
             self.durable.told.pop_front();
         }
-        self.durable.told.push_back(death.clone());
+        self.durable.told.push_back(ToldEnd { death: death.clone(), by_counter });
     }
 
     /// Takes back an end from those that are told.
     pub(super) fn take_told(&mut self, kill: &KillNote) -> Option<Death> {
-        let told = self.told_end_of(kill)?;
-        let at = self.durable.told.iter().position(|known| std::ptr::eq(known, told))?;
-        self.durable.told.remove(at)
+        let end = self.told_end_of(kill)?;
+        let at = self.durable.told.iter().position(|told| std::ptr::eq(&raw const told.death, end))?;
+        self.durable.told.remove(at).map(|told| told.death)
     }
 
     pub(super) fn fault_of(&self, death: &Death) -> Option<&FaultNote> {

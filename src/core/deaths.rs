@@ -142,6 +142,9 @@ impl Core {
     /// The kernel's kill is already told: the status completes it, or is contradicted by it.
     fn complete_kill(&mut self, death: &Death, kill: &KillNote) -> Cause {
         self.retract_silent(death);
+        if kill.after.is_some() {
+            self.deaths.note_told(death, true);
+        }
         self.deaths.account_for_kill(kill);
         let story = self.add_to_story(death, kill.cause, kill.charged);
         let subject = self.subject_of(death);
@@ -187,7 +190,7 @@ impl Core {
         if !crash {
             self.retract_silent(death);
         } else {
-            self.deaths.note_told(death);
+            self.deaths.note_told(death, false);
             let story = self.add_to_story(death, cause, None);
             let related = kill.and_then(|kill| self.findings.get(&kill.topic)).map(|finding| finding.id.clone());
             let related = related.into_iter().chain(node.map(|witness| witness.finding)).collect();

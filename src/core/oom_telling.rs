@@ -21,7 +21,11 @@ impl Core {
                 News::Tell(told) => self.tell_kill(&told, None),
                 News::Retell { was, now } => self.tell_kill(&now, Some(&was)),
                 News::Complete(told) => self.count_kill(&told),
-                News::Logged { pod, at, lines } => self.counters.kills_both_saw += self.ledger.logged(&pod, at, lines),
+                News::Logged { position, pod, at, lines } => {
+                    let matched = self.ledger.logged(&pod, at, lines);
+                    self.counters.kills_both_saw += matched.both;
+                    matched.late.iter().for_each(|counted| self.replace_counted(&position, counted));
+                }
                 News::Foreign => self.counters.foreign_oom_kills += 1,
                 News::Look(cgroup) => self.effects.push(Effect::Look { cgroup }),
             }
@@ -107,10 +111,7 @@ impl Core {
         if self.counted.contains(&told.position) {
             return;
         }
-        if self.counted.len() == REMEMBERED_KILLS {
-            self.counted.pop_front();
-        }
-        self.counted.push_back(told.position.clone());
+        self.remember_counted(&told.position);
         self.vmstat.explain(told.at.boot, told.lines);
         let explanation = &told.explanation;
         let (cause, scope, subject) = match &inherited {
@@ -187,6 +188,24 @@ impl Core {
         let note = self.deaths.note_kill(note);
         self.record(Occurrence { topic, id: OccurrenceId(kill.position.clone()), at: kill.at, weight: 1, finding });
         self.reopen_end_of(&note);
+    }
+
+    /// The line of a kill that was told for its counter alone is read after all: the line's telling takes its place. The
+    /// kill is counted already, and stays counted as it was known then.
+    fn replace_counted(&mut self, position: &str, counted: &CountedKill) {
+        self.deaths.forget_counted_kill(&counted.pod, counted.at);
+        let id = OccurrenceId(counted.position.clone());
+        if let Some(topic) = self.findings.telling_of(&id).map(|(topic, _)| topic.clone()) {
+            self.findings.retract(&topic, &id);
+            self.remember_counted(position);
+        }
+    }
+
+    fn remember_counted(&mut self, position: &str) {
+        if self.counted.len() == REMEMBERED_KILLS {
+            self.counted.pop_front();
+        }
+        self.counted.push_back(position.to_owned());
     }
 
     fn counter_owner(&self, kill: &CountedKill) -> Subject {

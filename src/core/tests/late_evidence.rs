@@ -167,6 +167,28 @@ fn a_kill_that_is_read_late_amends_what_was_told() {
 }
 
 #[test]
+fn a_line_that_is_read_late_takes_the_place_of_its_counter() {
+    for (exit_code, limit) in [(137, path("a")), (137, "global_oom".into())] {
+        let mut bench = Bench::without_kernel_log();
+        bench.processes(END - 5.0, &path("a"), &[(17, 1, "app")]);
+        bench.sample(END + 0.1, POD, 1, Some(64), 1);
+        bench.pod(END + 0.5, died(exit_code, "Error"));
+        bench.ticks(101, 125);
+        is_the_containers_kill(&bench.only());
+        bench.lag = 30.0;
+        bench.dump(END - 0.2, &limit, &path("a"), "app", 17);
+        bench.ticks(130, 170);
+        let finding = bench.only();
+        assert_eq!((finding.count, finding.attribution), (1, Attribution::Kernel), "{}", finding.summary);
+        let said = "Kubernetes says Error, exit code 137, not OOMKilled; the kernel's log shows that it was";
+        assert!(finding.evidence.iter().any(|evidence| evidence.what == said), "{:#?}", finding.evidence);
+        let counted = bench.core.snapshot().counters;
+        assert_eq!(counted.oom_kills.iter().map(|(.., kills)| kills).sum::<u64>(), 1, "one kill, under the cause that was known first");
+        assert_eq!((bench.ends(), counted.kills_only_counter, counted.kills_only_log), ([1, 0, 0], 1, 0));
+    }
+}
+
+#[test]
 fn the_story_of_a_loop_is_told_anew_when_a_kill_is_read_late() {
     let bench = told_late(|bench| {
         let mut again = ended(137, "Error", 126.0);
