@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The most workload series of each counter. A node has some 60 workloads, and churn adds a few a day. Beyond it those
 /// without a count make room; where there is none, ends and kills are counted without their workload.
-const MAX_SERIES: usize = 1024;
+pub(super) const MAX_SERIES: usize = 1024;
 
 /// What a container is most likely to be counted under.
 const LIKELY: [Cause; 2] = [Cause::AppError, Cause::OomContainerLimit];
