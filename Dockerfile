@@ -36,6 +36,8 @@ LABEL org.opencontainers.image.title="nodewhy" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /rootfs/ /
 ENV PATH=/usr/bin
+# The list of pods is read once, in one piece. By default glibc keeps room for another as large: this gives it back.
+ENV GLIBC_TUNABLES=glibc.malloc.mmap_threshold=131072:glibc.malloc.trim_threshold=131072
 # Root reads the node's logs, which belong to root. What root may do beyond that, the pod's security context takes away.
 USER 0
 EXPOSE 9909

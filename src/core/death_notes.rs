@@ -296,6 +296,13 @@ impl Deaths {
         self.durable.probes.iter().rev().find(fits).map(|(.., kill)| kill)
     }
 
+    /// Forgets a pod that is gone, but for which of its ends are counted: it may be told again.
+    pub(super) fn close(&mut self, key: &str) {
+        self.durable.terminations.close(key);
+        self.durable.stories.retain(|slot, _| slot.pod != key);
+        self.durable.deletions.remove(key);
+    }
+
     /// Forgets all pods but these.
     pub(super) fn retain(&mut self, known: impl Fn(&str) -> bool) {
         self.durable.terminations.retain(&known);

@@ -327,7 +327,7 @@ impl Core {
         for (_, death) in due {
             self.tell_death(&death);
         }
-        self.deaths.durable.terminations.close(key);
+        self.deaths.close(key);
         self.waiting.retain(|slot, _| slot.pod != key);
         let only_it = |finding: &Finding| {
             !outlives_pods(finding.cause)

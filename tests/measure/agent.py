@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -10,6 +11,7 @@ import time
 import urllib.request
 
 PORT = 9919
+DOCKERFILE = pathlib.Path(__file__).resolve().parent.parent.parent / "Dockerfile"
 PATIENCE = 30
 
 
@@ -34,6 +36,11 @@ class Costs:
         return int(fields["VmHWM"].split()[0]) * 1024
 
 
+def as_in_the_image():
+    """The allocator's settings."""
+    return dict(re.findall(r"^ENV (GLIBC_TUNABLES)=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE))
+
+
 class Agent:
     """`nodewhy agent -o json`, with a state of its own. Every finding it prints is kept with the moment it came."""
 
@@ -41,7 +48,7 @@ class Agent:
         self.state = tempfile.TemporaryDirectory()
         command = [binary, "agent", "-o", "json", "--listen", f"127.0.0.1:{PORT}", "--state-dir", self.state.name,
                    "--node-name", "measured", *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | as_in_the_image())
         self.costs = Costs(self.process.pid)
         self.told = []
         self.reader = threading.Thread(target=self._read, daemon=True)
