@@ -4,7 +4,7 @@
 //! again and counted once.
 
 use super::{
-    Counters, deaths::DurableDeaths, evictions::DurableEvictions, kernel_log::Resume, kernel_problems::DurableProblems,
+    Counters, death_notes::DurableDeaths, evictions::DurableEvictions, kernel_log::Resume, kernel_problems::DurableProblems,
     kubelet::DurableKubelet, lost::Lost, recent_kills::RecentKills, waiting::WaitNote,
 };
 use crate::{

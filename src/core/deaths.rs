@@ -1,29 +1,21 @@
 //! Ends of containers inside the core: noticed, held until their witnesses had time to speak, told, counted.
 
-use super::{
-    ContainerKey, Core, Effect, KubeletQuestion, death_words::DeathWords, kernel_problems::outlives_pods, oom_telling::subject_key,
-};
+use super::{ContainerKey, Core, Effect, KubeletQuestion, kernel_problems::outlives_pods, oom_telling::subject_key};
 use crate::{
     diagnosis::{
-        crash_loop::Story,
-        death::{Correlation, Death, DeathExplanation, FaultNote, KillNote, ProbeKill, Witnesses, log_command},
+        death::{Correlation, Death, DeathExplanation, FaultNote, KillNote, Witnesses, log_command},
         exit::Exit,
         kernel_problem::weigh_witness,
         oom::place_name,
         probe_count::ProbeRules,
-        termination::{Slot, Termination, Terminations, pod_key},
+        termination::{Slot, Termination},
     },
     findings::{Change, EvidenceSource, Finding, FindingId, FindingState, Life, Occurrence, Subject, Topic},
     model::{BootTime, Bytes, Cause, ContainerId, Moment, PodUid},
-    parse::{
-        container_log::{LastWords, excerpt},
-        kubelet,
-    },
+    parse::kubelet,
     signal::{ContainerLogTail, ContainerRecord, ContainerState, PodRecord, SourceName},
 };
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
 
 /// A death is told when its witnesses had this long: syslog(2) is polled every second, the kubelet sends a status a moment later.
 const WITNESS_MICROS: u64 = 3_000_000;
@@ -31,245 +23,11 @@ const WITNESS_MICROS: u64 = 3_000_000;
 /// A SIGKILL whose sender is not known yet waits until a counter without a line of the log is told, too.
 const KILL_WITNESS_MICROS: u64 = 8_000_000;
 
-/// After a restart the pods are listed within this time: until then an end has no names.
-const RELEARN_MICROS: u64 = 5_000_000;
-
 /// Deaths waiting for their witnesses at a time: a whole node's containers at once.
 const MAX_WAITING: usize = 512;
 
-/// Kills, faults and probe decisions remembered.
-const MAX_NOTES: usize = 512;
-
-/// A fault belongs to a death if they are no further apart; statuses have whole seconds.
-const FAULT_WINDOW_MICROS: u64 = 2_500_000;
-
 /// A kill without a cgroup may be that of any container that ended this close to it.
 const UNPLACED_WINDOW_MICROS: u64 = 3_000_000;
-
-/// A probe's decision precedes the death by at most the grace period and some.
-const PROBE_WINDOW_SECONDS: u64 = 90;
-
-/// A pod counts as crashed for an hour: the window of the node-or-workload rules.
-const CRASHED_SECONDS: u64 = 3600;
-
-/// A container whose last death is longer ago than the kubelet's longest back-off does not loop any more.
-const LOOPING_SECONDS: u64 = 600;
-
-/// What of the deaths survives a restart.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DurableDeaths {
-    /// The high-water marks.
-    pub terminations: Terminations,
-    /// Since when pods are followed.
-    pub watching_since: Option<Timestamp>,
-    /// Kills of instances whose end may still come.
-    pub kills: VecDeque<KillNote>,
-    /// The story of each container.
-    pub stories: BTreeMap<Slot, Story>,
-    /// When a container of each pod last crashed.
-    pub crashed: BTreeMap<PodUid, BootTime>,
-    /// Ends that are accounted for and wait for their witnesses, with when they are told.
-    waiting: Vec<(BootTime, Death)>,
-    faults: VecDeque<FaultNote>,
-    probes: VecDeque<(PodUid, Option<String>, ProbeKill)>,
-    unplaced_kills: VecDeque<BootTime>,
-    deletions: BTreeMap<String, (Timestamp, Option<u64>)>,
-}
-
-/// Everything about deaths.
-#[derive(Debug, Default)]
-pub struct Deaths {
-    pub(super) durable: DurableDeaths,
-    pub(super) words: DeathWords,
-    last_words: VecDeque<((PodUid, String, u32), LastWords)>,
-    excerpts: VecDeque<((PodUid, String, u32), Vec<String>)>,
-    /// Whether the text of a log itself may be told.
-    pub(super) tells_excerpts: bool,
-}
-
-impl Deaths {
-    /// Remembers a kill until its container ends; a later telling replaces an earlier one.
-    pub fn note_kill(&mut self, mut note: KillNote) {
-        let kills = &mut self.durable.kills;
-        let known = kills.iter().position(|known| known.container == note.container && known.at == note.at);
-        if let Some(known) = known.and_then(|at| kills.remove(at)) {
-            note.accounted = known.accounted;
-        }
-        push_bounded(kills, note);
-    }
-
-    /// Takes up the state of the run before a restart. What waited waits until the pods are known again.
-    pub fn restore(durable: DurableDeaths, now: BootTime) -> Self {
-        let mut deaths = Self { durable, ..Self::default() };
-        for (due, _) in &mut deaths.durable.waiting {
-            *due = (*due).max(BootTime(now.0.saturating_add(RELEARN_MICROS)));
-        }
-        deaths
-    }
-
-    /// Remembers a kill that could not be placed: it may have been in any container that ended then.
-    pub fn note_unplaced_kill(&mut self, at: BootTime) {
-        push_bounded(&mut self.durable.unplaced_kills, at);
-    }
-
-    /// Remembers a fault that the kernel logged.
-    pub fn note_fault(&mut self, note: FaultNote) {
-        push_bounded(&mut self.durable.faults, note);
-    }
-
-    /// Remembers the kubelet's decision to kill because of a probe.
-    pub fn note_probe(&mut self, pod: PodUid, container: Option<String>, kill: ProbeKill) {
-        push_bounded(&mut self.durable.probes, (pod, container, kill));
-    }
-
-    /// Remembers what a container said last.
-    pub fn note_last_words(&mut self, tail: &ContainerLogTail) -> Option<LastWords> {
-        let life = || (tail.pod.clone(), tail.container.clone(), tail.attempt);
-        if self.tells_excerpts {
-            push_bounded(&mut self.excerpts, (life(), excerpt(&tail.lines)));
-        }
-        let words = LastWords::of(&tail.lines)?;
-        push_bounded(&mut self.last_words, (life(), words));
-        Some(words)
-    }
-
-    /// The ends of a pod's containers that are still to be told follow from what the kubelet did to the pod.
-    pub fn explain_by_pod(&mut self, pod: &PodUid, exit: &Exit) {
-        for (_, death) in self.durable.waiting.iter_mut().filter(|(_, death)| death.pod == *pod) {
-            death.exit = exit.clone();
-        }
-    }
-
-    /// Takes how long the kubelet's log says that it waits; the status says the same where there is one.
-    pub fn back_off_told(&mut self, pod: &PodUid, container: Option<&str>, seconds: u64) {
-        let pod = pod.to_string();
-        let of_it = |slot: &Slot| slot.pod == pod && Some(slot.container.as_str()) == container;
-        if let Some((_, story)) = self.durable.stories.iter_mut().find(|(slot, _)| of_it(slot)) {
-            story.backs_off(seconds);
-        }
-    }
-
-    /// When the next death is due.
-    pub fn due(&self) -> Option<BootTime> {
-        self.durable.waiting.iter().map(|(due, _)| *due).min()
-    }
-
-    /// When the last of the container's ends before this one is told: lives are told in their order.
-    fn earlier_due(&self, death: &Death) -> Option<BootTime> {
-        let same = |earlier: &&(BootTime, Death)| earlier.1.termination.slot == death.termination.slot;
-        self.durable.waiting.iter().filter(same).map(|(due, _)| *due).max()
-    }
-
-    /// How many containers crash-loop, and which pods crashed lately.
-    pub fn is_looping(&self, slot: &Slot, now: BootTime) -> bool {
-        let story = self.durable.stories.get(slot);
-        story.is_some_and(|story| story.told().is_some() && story.last_death().is_some_and(|at| now.seconds_since(at) < LOOPING_SECONDS))
-    }
-
-    /// Whether a container of the pod crashed in the last hour.
-    pub fn has_crashed(&self, pod: &PodUid, now: BootTime) -> bool {
-        self.durable.crashed.get(pod).is_some_and(|at| now.seconds_since(*at) < CRASHED_SECONDS)
-    }
-
-    /// The first deletion time that a pod showed: a stop that ends early moves it back.
-    fn with_first_deletion(&mut self, pod: &PodRecord) -> PodRecord {
-        let mut pod = pod.clone();
-        if let Some(deletion) = pod.deletion {
-            let (first, grace) = *self.durable.deletions.entry(pod_key(&pod).to_owned()).or_insert((deletion, pod.grace_seconds));
-            (pod.deletion, pod.grace_seconds) = (Some(first), grace);
-        }
-        pod
-    }
-
-    fn knows_kill(&self, death: &Death) -> bool {
-        death.container.as_ref().is_some_and(|id| self.kill_of(id).is_some())
-    }
-
-    fn kill_of(&self, container: &ContainerId) -> Option<&KillNote> {
-        self.durable.kills.iter().rev().find(|kill| kill.container == *container)
-    }
-
-    fn fault_of(&self, death: &Death) -> Option<&FaultNote> {
-        let near = |fault: &&FaultNote| fault.at.boot.0.abs_diff(death.ended.boot.0) <= FAULT_WINDOW_MICROS;
-        let joined = self.durable.faults.iter().rev().find(|fault| fault.container.is_some() && fault.container == death.container);
-        joined.or_else(|| {
-            let mut unplaced = self.durable.faults.iter().filter(|fault| fault.container.is_none()).filter(near);
-            let only = unplaced.next()?;
-            unplaced.next().is_none().then_some(only)
-        })
-    }
-
-    fn probe_of(&self, death: &Death) -> Option<&ProbeKill> {
-        let name = &death.termination.slot.container;
-        let fits = |(pod, container, kill): &&(PodUid, Option<String>, ProbeKill)| {
-            let before = kill.at.boot <= BootTime(death.ended.boot.0.saturating_add(FAULT_WINDOW_MICROS));
-            *pod == death.pod
-                && container.as_ref().is_none_or(|container| container == name)
-                && before
-                && death.ended.boot.seconds_since(kill.at.boot) <= PROBE_WINDOW_SECONDS
-        };
-        self.durable.probes.iter().rev().find(fits).map(|(.., kill)| kill)
-    }
-
-    fn last_words_of(&self, death: &Death) -> Option<LastWords> {
-        self.words_of(&death.pod, &death.termination.slot.container, death.termination.attempt)
-    }
-
-    /// What a life of a container said last.
-    pub(super) fn words_of(&self, pod: &PodUid, container: &String, attempt: u32) -> Option<LastWords> {
-        let key = (pod, container, attempt);
-        let said = self.last_words.iter().rev().find(|((pod, container, attempt), _)| (pod, container, *attempt) == key);
-        said.map(|(_, words)| *words)
-    }
-
-    /// The end of its log, if it may be told.
-    fn excerpt_of(&self, death: &Death) -> Vec<String> {
-        let key = (&death.pod, &death.termination.slot.container, death.termination.attempt);
-        let said = self.excerpts.iter().rev().find(|((pod, container, attempt), _)| (pod, container, *attempt) == key);
-        said.map(|(_, lines)| lines.clone()).unwrap_or_default()
-    }
-
-    /// Whether no later kill is told by the same finding.
-    fn is_latest(&self, kill: &KillNote) -> bool {
-        self.durable.kills.iter().filter(|known| known.topic == kill.topic).all(|known| known.at <= kill.at)
-    }
-
-    /// Marks a kill as one whose container's end is counted.
-    pub(super) fn account_for_kill(&mut self, kill: &KillNote) {
-        let known = self.durable.kills.iter_mut().filter(|known| known.container == kill.container && known.at == kill.at);
-        known.for_each(|known| known.accounted = true);
-    }
-
-    /// The kubelet's latest decision about a container between two moments.
-    pub(super) fn probe_between(&self, pod: &PodUid, container: &str, after: BootTime, until: BootTime) -> Option<&ProbeKill> {
-        let fits = |(known, name, kill): &&(PodUid, Option<String>, ProbeKill)| {
-            known == pod && name.as_ref().is_none_or(|name| name == container) && kill.at.boot > after && kill.at.boot <= until
-        };
-        self.durable.probes.iter().rev().find(fits).map(|(.., kill)| kill)
-    }
-
-    /// Forgets a pod that is gone, but for which of its ends are counted: it may be told again.
-    fn close(&mut self, key: &str) {
-        self.durable.terminations.close(key);
-        self.durable.stories.retain(|slot, _| slot.pod != key);
-        self.durable.deletions.remove(key);
-    }
-
-    /// Forgets all pods but these.
-    pub(super) fn retain(&mut self, known: impl Fn(&str) -> bool) {
-        self.durable.terminations.retain(&known);
-        self.durable.stories.retain(|slot, _| known(&slot.pod));
-        self.durable.deletions.retain(|key, _| known(key));
-    }
-}
-
-fn push_bounded<T>(notes: &mut VecDeque<T>, note: T) {
-    if notes.len() == MAX_NOTES {
-        notes.pop_front();
-    }
-    notes.push_back(note);
-}
 
 impl Core {
     /// Takes in what a container said last.
@@ -349,19 +107,17 @@ impl Core {
         self.deaths.durable.waiting = waiting;
         for (_, death) in due {
             // A kill that is still being completed would be told again without the status' words.
-            let unfinished = death.container.as_ref().is_some_and(|id| self.oom_cases.of_container(id).is_some());
-            if unfinished {
+            if self.oom_cases.tells_of(death.container.as_ref(), &death.pod) {
                 self.deaths.durable.waiting.push((BootTime(now.0.saturating_add(1_000_000)), death));
             } else {
                 self.tell_death(&death);
             }
         }
-        self.deaths.durable.crashed.retain(|_, at| now.seconds_since(*at) < CRASHED_SECONDS);
+        self.deaths.advance(now);
     }
 
     fn tell_death(&mut self, death: &Death) {
-        let kill = death.container.as_ref().and_then(|id| self.deaths.kill_of(id)).cloned();
-        let told = match kill.filter(|kill| death.ended_of(kill)) {
+        let told = match self.deaths.kill_that_ended(death).cloned() {
             Some(kill) => (self.complete_kill(death, &kill), Correlation::Explained),
             None => self.tell_own_death(death),
         };
@@ -369,9 +125,26 @@ impl Core {
         self.effects.push(Effect::Save);
     }
 
+    /// A kill is told after the end that it brought, because its source was read late: that telling is taken back, and
+    /// the end waits once more, to be told with the kill. What is counted of it stays under the cause that was known
+    /// then: a counter never goes back, and counting it again would make two ends of one.
+    pub(super) fn reopen_end_of(&mut self, kill: &KillNote) {
+        if self.deaths.waiting_end_of(kill).is_some() {
+            return;
+        }
+        let Some(mut death) = self.deaths.take_told(kill) else { return };
+        self.retract_end(&death);
+        death.termination.told_before = true;
+        let now = self.now.map_or(kill.at, |now| now.boot);
+        self.deaths.durable.waiting.push((now, death));
+    }
+
     /// The kernel's kill is already told: the status completes it, or is contradicted by it.
     fn complete_kill(&mut self, death: &Death, kill: &KillNote) -> Cause {
         self.retract_silent(death);
+        if kill.after.is_some() {
+            self.deaths.note_told(death, true);
+        }
         self.deaths.account_for_kill(kill);
         let story = self.add_to_story(death, kill.cause, kill.charged);
         let subject = self.subject_of(death);
@@ -381,7 +154,14 @@ impl Core {
         if is_latest {
             finding.evidence.push(death.status_beside(kill, finding.attribution));
         }
-        if let Some(known) = finding.subjects.iter_mut().find(|known| known.container_id == death.container) {
+        let is_it = |known: &&mut Subject| match kill.container {
+            Some(_) => known.container_id == death.container,
+            None => known.pod_uid == subject.pod_uid && (known.container.is_none() || known.container == subject.container),
+        };
+        if let Some(known) = finding.subjects.iter_mut().find(is_it) {
+            if known.container.is_none() {
+                finding.summary.push_str(&death.joins_by_pod());
+            }
             *known = subject;
         }
         finding.crash_loop = story;
@@ -390,7 +170,7 @@ impl Core {
     }
 
     fn tell_own_death(&mut self, death: &Death) -> (Cause, Correlation) {
-        let kill = death.container.as_ref().and_then(|id| self.deaths.kill_of(id)).cloned();
+        let kill = self.deaths.kill_in(death).cloned();
         let witnesses = Witnesses {
             kill: kill.as_ref(),
             fault: self.deaths.fault_of(death),
@@ -410,6 +190,7 @@ impl Core {
         if !crash {
             self.retract_silent(death);
         } else {
+            self.deaths.note_told(death, false);
             let story = self.add_to_story(death, cause, None);
             let related = kill.and_then(|kill| self.findings.get(&kill.topic)).map(|finding| finding.id.clone());
             let related = related.into_iter().chain(node.map(|witness| witness.finding)).collect();
@@ -453,7 +234,7 @@ impl Core {
         }
     }
 
-    fn subject_of(&self, death: &Death) -> Subject {
+    pub(super) fn subject_of(&self, death: &Death) -> Subject {
         Subject {
             container: Some(death.termination.slot.container.clone()),
             attempt: Some(death.termination.attempt),

@@ -1,6 +1,6 @@
 //! Builds the [`Snapshot`] that exporters read.
 
-use super::{ContainerFigures, Core, Fill, Snapshot, WorkloadFigures};
+use super::{ContainerFigures, Core, Fill, Snapshot, WorkloadFigures, series::MAX_SERIES};
 use crate::{
     diagnosis::{
         eviction::MAX_STORAGE_PODS,
@@ -101,6 +101,7 @@ impl Core {
             Fill { store: "pods", used: self.inventory.pods().count(), capacity: MAX_PODS },
             Fill { store: "containers", used: self.inventory.containers().count(), capacity: MAX_CONTAINERS },
             Fill { store: "terminations", used: self.deaths.durable.terminations.len(), capacity: MAX_SLOTS },
+            Fill { store: "workload_series", used: self.counters.terminations.len().min(MAX_SERIES), capacity: MAX_SERIES },
             Fill { store: "oom_cases", used: self.oom_cases.len(), capacity: MAX_CASES },
             Fill { store: "pod_storage", used: self.room.storage.len(), capacity: MAX_STORAGE_PODS },
         ]

@@ -25,6 +25,8 @@ pub struct KernelLog {
     latest: Option<RecordNumber>,
     latest_boot: Option<BootTime>,
     latest_loss: Option<BootTime>,
+    /// How long after it was written the latest record was read, in microseconds.
+    behind: u64,
 }
 
 /// Where an earlier run of the same boot stopped.
@@ -109,6 +111,12 @@ impl KernelLog {
 
     /// Reads one record.
     pub fn read(&mut self, line: &KernelLine, at: Moment) -> Read {
+        let read = self.read_line(line, at);
+        self.behind = self.latest_boot.map_or(0, |latest| at.boot.micros_since(latest));
+        read
+    }
+
+    fn read_line(&mut self, line: &KernelLine, at: Moment) -> Read {
         match line {
             KernelLine::Kmsg(record) => self.read_decoded(kmsg::decode(record.as_bytes())),
             KernelLine::Syslog(line) => self.read_decoded(kmsg::decode_syslog(line.as_bytes())),
@@ -127,12 +135,17 @@ impl KernelLog {
 
     /// Lets time pass: a dump that broke off is told as far as it is known.
     pub fn advance(&mut self, now: BootTime) -> Vec<OomNews> {
-        self.assembler.expire(now)
+        self.assembler.expire(self.time_of_log(now))
+    }
+
+    /// How far the log itself is, where it is read late: its lines are as far apart as when they were written.
+    fn time_of_log(&self, now: BootTime) -> BootTime {
+        BootTime(now.0.saturating_sub(self.behind))
     }
 
     /// Problems whose further lines did not come.
     pub fn overdue_problems(&mut self, now: BootTime) -> Vec<Reported> {
-        self.problems.expire(now)
+        self.problems.expire(self.time_of_log(now))
     }
 
     /// Tells what is left at the end of a recording.

@@ -12,6 +12,7 @@
 
 mod checkpoint;
 mod condition;
+mod death_notes;
 mod death_words;
 mod deaths;
 mod disks_report;
@@ -37,6 +38,7 @@ mod pods;
 mod recent_kills;
 mod room;
 mod room_figures;
+mod series;
 mod silent_ends;
 mod snapshot;
 mod starvation;
@@ -62,7 +64,7 @@ use crate::{
     parse::oom::OomNews,
     signal::{Body, CgroupSample, KernelLine, NodeFacts, NodeSample, ProcessesSample, Signal, SourceName, SourceReport},
 };
-use deaths::Deaths;
+use death_notes::Deaths;
 use evictions::Evictions;
 use health::Health;
 use kernel_log::KernelLog;

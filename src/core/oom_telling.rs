@@ -1,6 +1,6 @@
 //! Makes findings of explained OOM kills, and counts them once.
 
-use super::{ContainerKey, Core, Effect, REMEMBERED_KILLS};
+use super::{Core, Effect, REMEMBERED_KILLS};
 use crate::{
     diagnosis::{
         death::{Correlation, KillNote},
@@ -13,10 +13,6 @@ use crate::{
     model::{Attribution, Blame, BootId, Cause, Confidence, Moment, Scope},
 };
 
-/// The most workload series; beyond it kills are counted without their workload. A node has some 60
-/// workloads, and churn adds a few a day.
-const MAX_SERIES: usize = 1024;
-
 impl Core {
     /// Carries out what the kills being looked after ask for.
     pub(super) fn tell(&mut self, news: Vec<News>) {
@@ -25,7 +21,11 @@ impl Core {
                 News::Tell(told) => self.tell_kill(&told, None),
                 News::Retell { was, now } => self.tell_kill(&now, Some(&was)),
                 News::Complete(told) => self.count_kill(&told),
-                News::Logged { pod, at, lines } => self.counters.kills_both_saw += self.ledger.logged(&pod, at, lines),
+                News::Logged { position, pod, at, lines } => {
+                    let matched = self.ledger.logged(&pod, at, lines);
+                    self.counters.kills_both_saw += matched.both;
+                    matched.late.iter().for_each(|counted| self.replace_counted(&position, counted));
+                }
                 News::Foreign => self.counters.foreign_oom_kills += 1,
                 News::Look(cgroup) => self.effects.push(Effect::Look { cgroup }),
             }
@@ -44,27 +44,32 @@ impl Core {
         if let Some(old) = was.map(|was| self::topic(&was.explanation, was)).filter(|old| *old != topic) {
             self.findings.retract(&old, &id);
         }
-        self.remember_kill(told, &topic);
+        let note = self.remember_kill(told, &topic);
         if told.victim.is_unplaced() {
             self.deaths.note_unplaced_kill(told.at.boot);
         }
         let finding = self.finding_of(told);
         self.record(Occurrence { topic, id, at: told.at.boot, weight: 1, finding });
+        note.iter().for_each(|note| self.reopen_end_of(note));
     }
 
     /// The container's end, when its status tells it, is held against the kill.
-    fn remember_kill(&mut self, told: &Told, topic: &Topic) {
-        if let Some(container) = &told.victim.container {
-            self.deaths.note_kill(KillNote {
-                container: container.clone(),
-                at: told.at.boot,
-                cause: told.explanation.cause,
-                ends_container: told.victim.role.ends_container(),
-                topic: topic.clone(),
-                charged: told.explanation.memory.figures.usage_bytes.filter(|_| told.explanation.scope == Scope::Container),
-                accounted: false,
-            });
+    fn remember_kill(&mut self, told: &Told, topic: &Topic) -> Option<KillNote> {
+        let (container, pod) = (told.victim.container.clone(), told.victim.pod.clone());
+        if container.is_none() && pod.is_none() {
+            return None;
         }
+        Some(self.deaths.note_kill(KillNote {
+            container,
+            pod,
+            at: told.at.boot,
+            after: None,
+            cause: told.explanation.cause,
+            ends_container: told.victim.role.ends_container(),
+            topic: topic.clone(),
+            charged: told.explanation.memory.figures.usage_bytes.filter(|_| told.explanation.scope == Scope::Container),
+            accounted: false,
+        }))
     }
 
     /// Takes over how the run before a restart told this kill, if it did.
@@ -106,10 +111,7 @@ impl Core {
         if self.counted.contains(&told.position) {
             return;
         }
-        if self.counted.len() == REMEMBERED_KILLS {
-            self.counted.pop_front();
-        }
-        self.counted.push_back(told.position.clone());
+        self.remember_counted(&told.position);
         self.vmstat.explain(told.at.boot, told.lines);
         let explanation = &told.explanation;
         let (cause, scope, subject) = match &inherited {
@@ -162,16 +164,57 @@ impl Core {
         }
         self.counters.kills_only_counter += kill.kills;
         let at = now.at_boot_time(kill.at);
-        let subject = self.inventory.subject(Some(&kill.pod), kill.container.as_ref());
-        let (cause, scope, whose) = match (&kill.container, kill.own_limit) {
-            (None, Some(true)) => (Cause::OomPodLimit, Scope::Pod, "the pod's cgroup reached its memory limit"),
-            (None, Some(false)) => {
-                (Cause::OomContainerLimit, Scope::Container, "a memory limit inside the pod, or the node's memory, ran out")
-            }
-            _ => (Cause::OomContainerLimit, Scope::Container, "its memory limit or the node's memory ran out"),
+        let (cause, scope, _) = counted_limit(kill);
+        let mut note = KillNote {
+            container: kill.container.clone(),
+            pod: Some(kill.pod.clone()),
+            at: kill.at,
+            after: Some(kill.after),
+            cause,
+            ends_container: None,
+            topic: Topic(String::new()),
+            charged: None,
+            accounted: false,
         };
-        let what = format!("the kill counter of {} rose by {}", place_name(&subject), kill.kills);
-        let finding = Finding {
+        let ended = self.deaths.waiting_end_of(&note).or_else(|| self.deaths.told_end_of(&note));
+        let subject = ended.map_or_else(|| self.counter_owner(kill), |death| self.subject_of(death));
+        let topic = Topic(format!("{cause}|{}", subject_key(&subject)));
+        note.topic = topic.clone();
+        self.counters.count_oom_kill(cause, scope);
+        self.counters.count_workload_kill(&subject, cause);
+        self.counters.series_overflow += self.recent_kills.add(&subject, at);
+        self.vmstat.explain(kill.at, kill.kills);
+        let finding = self.finding_of_counted(kill, subject, at);
+        let note = self.deaths.note_kill(note);
+        self.record(Occurrence { topic, id: OccurrenceId(kill.position.clone()), at: kill.at, weight: 1, finding });
+        self.reopen_end_of(&note);
+    }
+
+    /// The line of a kill that was told for its counter alone is read after all: the line's telling takes its place. The
+    /// kill is counted already, and stays counted as it was known then.
+    fn replace_counted(&mut self, position: &str, counted: &CountedKill) {
+        self.deaths.forget_counted_kill(&counted.pod, counted.at);
+        let id = OccurrenceId(counted.position.clone());
+        if let Some(topic) = self.findings.telling_of(&id).map(|(topic, _)| topic.clone()) {
+            self.findings.retract(&topic, &id);
+            self.remember_counted(position);
+        }
+    }
+
+    fn remember_counted(&mut self, position: &str) {
+        if self.counted.len() == REMEMBERED_KILLS {
+            self.counted.pop_front();
+        }
+        self.counted.push_back(position.to_owned());
+    }
+
+    fn counter_owner(&self, kill: &CountedKill) -> Subject {
+        self.inventory.subject(Some(&kill.pod), kill.container.as_ref())
+    }
+
+    fn finding_of_counted(&self, kill: &CountedKill, subject: Subject, at: Moment) -> Finding {
+        let (cause, scope, whose) = counted_limit(kill);
+        Finding {
             id: FindingId::derive(&self.boot(), &kill.position, cause),
             cause,
             confidence: Confidence::Likely,
@@ -186,11 +229,11 @@ impl Core {
                 place_name(&subject),
                 processes(kill.kills)
             ),
-            subjects: vec![subject.clone()],
+            subjects: vec![subject],
             evidence: vec![Evidence {
                 source: EvidenceSource::Cgroup,
                 time: at.wall,
-                what,
+                what: format!("the kill counter of {} rose by {}", place_name(&self.counter_owner(kill)), kill.kills),
                 supports: true,
                 how_matched: "cgroup path".into(),
             }],
@@ -204,24 +247,7 @@ impl Core {
             memory: None,
             crash_loop: None,
             log_excerpt: vec![],
-        };
-        self.counters.count_oom_kill(cause, scope);
-        self.counters.count_workload_kill(&subject, cause);
-        self.counters.series_overflow += self.recent_kills.add(&subject, at);
-        self.vmstat.explain(kill.at, kill.kills);
-        let topic = Topic(format!("{cause}|{}", subject_key(&subject)));
-        if let Some(container) = &kill.container {
-            self.deaths.note_kill(KillNote {
-                container: container.clone(),
-                at: kill.at,
-                cause,
-                ends_container: None,
-                topic: topic.clone(),
-                charged: None,
-                accounted: false,
-            });
         }
-        self.record(Occurrence { topic, id: OccurrenceId(kill.position.clone()), at: kill.at, weight: 1, finding });
     }
 
     pub(super) fn boot(&self) -> BootId {
@@ -241,6 +267,15 @@ pub(super) struct Inherited {
 
 fn kernel_lines(evidence: &[Evidence]) -> usize {
     evidence.iter().filter(|evidence| evidence.source == EvidenceSource::KernelLog).count()
+}
+
+/// Whose limit a kill that only a counter told was at, as far as the counters tell.
+fn counted_limit(kill: &CountedKill) -> (Cause, Scope, &'static str) {
+    match (&kill.container, kill.own_limit) {
+        (None, Some(true)) => (Cause::OomPodLimit, Scope::Pod, "the pod's cgroup reached its memory limit"),
+        (None, Some(false)) => (Cause::OomContainerLimit, Scope::Container, "a memory limit inside the pod, or the node's memory, ran out"),
+        _ => (Cause::OomContainerLimit, Scope::Container, "its memory limit or the node's memory ran out"),
+    }
 }
 
 fn processes(count: u64) -> String {
@@ -306,41 +341,9 @@ impl super::Counters {
         }
     }
 
-    /// Creates what a pod's containers are most likely to be counted under, at zero.
-    pub(super) fn create_container_zeros(&mut self, pod: &crate::signal::PodRecord, subject: &Subject) {
-        const LIKELY: [Cause; 2] = [Cause::AppError, Cause::OomContainerLimit];
-        for container in &pod.containers {
-            let key = ContainerKey { container: container.name.clone(), ..ContainerKey::of(subject) };
-            if self.terminations.contains_key(&key) || self.terminations.len() >= MAX_SERIES {
-                continue;
-            }
-            let zeros = LIKELY.map(|cause| (cause, 0));
-            self.terminations.insert(key.clone(), zeros.into());
-            self.workload_oom_kills.entry(key).or_default().entry(Cause::OomContainerLimit).or_default();
-        }
-    }
-
-    /// Counts ends of instances of a container.
-    pub(super) fn count_termination(&mut self, key: ContainerKey, cause: Cause, ends: u64) {
-        if !self.terminations.contains_key(&key) && self.terminations.len() >= MAX_SERIES {
-            self.series_overflow += 1;
-            return;
-        }
-        *self.terminations.entry(key).or_default().entry(cause).or_default() += ends;
-    }
-
     /// Counts crashes by how well their witnesses agree.
     pub(super) fn count_correlation(&mut self, correlation: Correlation, crashes: u64) {
         *self.correlations.entry(correlation).or_default() += crashes;
-    }
-
-    pub(super) fn count_workload_kill(&mut self, subject: &Subject, cause: Cause) {
-        let key = ContainerKey::of(subject);
-        if !self.workload_oom_kills.contains_key(&key) && self.workload_oom_kills.len() >= MAX_SERIES {
-            self.series_overflow += 1;
-            return;
-        }
-        *self.workload_oom_kills.entry(key).or_default().entry(cause).or_default() += 1;
     }
 
     /// Units are a closed set, so that a label cannot grow with what people name their services.
@@ -349,18 +352,5 @@ impl super::Counters {
         let name = service.map(|service| service.trim_end_matches(".service").trim_end_matches(".scope"));
         let unit = UNITS.into_iter().find(|unit| Some(*unit) == name).unwrap_or("other");
         *self.host_oom_kills.entry(unit.into()).or_default() += 1;
-    }
-}
-
-impl ContainerKey {
-    /// The labels of a subject.
-    pub fn of(subject: &Subject) -> Self {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default().replace('/', "_");
-        Self {
-            namespace: text(&subject.namespace),
-            workload_kind: text(&subject.workload_kind),
-            workload: text(&subject.workload),
-            container: text(&subject.container),
-        }
     }
 }

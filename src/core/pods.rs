@@ -51,7 +51,7 @@ impl Core {
         self.watch_waiting(pod, &uid, at);
         self.watch_losses(pod, &uid, at);
         self.resolve_not_starting(&uid, at.boot);
-        self.counters.create_container_zeros(pod, &self.inventory.subject(Some(&uid), None));
+        self.open_series(pod, &uid, at.boot);
         Some(uid)
     }
 

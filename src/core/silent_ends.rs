@@ -67,9 +67,10 @@ impl Core {
     }
 
     fn is_life_of(&self, kill: &KillNote, uid: &PodUid, slot: &Slot) -> bool {
-        let subject = self.inventory.subject(None, Some(&kill.container));
-        let pod = subject.pod_uid.or_else(|| self.inventory.container(&kill.container)?.pod.clone());
-        let name = self.inventory.subject(Some(uid), Some(&kill.container)).container;
+        let Some(container) = &kill.container else { return false };
+        let subject = self.inventory.subject(None, Some(container));
+        let pod = subject.pod_uid.or_else(|| self.inventory.container(container)?.pod.clone());
+        let name = self.inventory.subject(Some(uid), Some(container)).container;
         pod.as_ref() == Some(uid) && name.is_some_and(|name| name == slot.container)
     }
 
@@ -122,7 +123,14 @@ impl Core {
     /// An end that was told without a status turned out to be another finding's, or none.
     pub(super) fn retract_silent(&mut self, death: &Death) {
         if death.termination.told_before {
-            let id = OccurrenceId(silent_position(&death.termination.slot, death.termination.attempt));
+            self.retract_end(death);
+        }
+    }
+
+    /// Takes back how an end was told.
+    pub(super) fn retract_end(&mut self, death: &Death) {
+        let slot = &death.termination.slot;
+        for id in [silent_position(slot, death.termination.attempt), position(death)].map(OccurrenceId) {
             if let Some(was) = self.findings.telling_of(&id).map(|(was, _)| was.clone()) {
                 self.findings.retract(&was, &id);
             }

@@ -111,7 +111,7 @@ pub struct Counters {
     pub kernel_problems: BTreeMap<ProblemClass, u64>,
     /// Problems that the kernel reported of a disk or the filesystem on it, by device (bounded, else `other`).
     pub storage_errors: BTreeMap<String, u64>,
-    /// Workload series given up because there were too many.
+    /// Ends and kills counted without their workload, because there were too many series.
     pub series_overflow: u64,
 }
 

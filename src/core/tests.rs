@@ -14,9 +14,11 @@ use std::sync::Arc;
 mod etcd;
 mod kubelet_api;
 mod kubelet_kills;
+mod late_evidence;
 mod node_trouble;
 mod pod_words;
 mod pods_come_and_go;
+mod series;
 mod starvation;
 
 const UID: &str = "11111111-2222-3333-4444-555555555555";
@@ -39,6 +41,8 @@ fn moment(second: f64) -> Moment {
 struct Bench {
     core: Core,
     seq: u64,
+    /// How long after it was logged a record is read.
+    lag: f64,
     told: Vec<(Change, Finding)>,
     looks: Vec<String>,
     asks: Vec<KubeletQuestion>,
@@ -47,7 +51,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let mut bench = Self { core: Core::new(), seq: 100, told: vec![], looks: vec![], asks: vec![], logs: vec![] };
+        let mut bench = Self { core: Core::new(), seq: 100, lag: 0.0, told: vec![], looks: vec![], asks: vec![], logs: vec![] };
         bench.start(0.0);
         bench
     }
@@ -85,7 +89,7 @@ impl Bench {
     fn record(&mut self, second: f64, prio: u8, text: &str) {
         self.seq += 1;
         let micros = moment(second).boot.0;
-        self.say(second, Body::Kernel(KernelLine::Kmsg(format!("{prio},{},{micros},-;{text}", self.seq))));
+        self.say(second + self.lag, Body::Kernel(KernelLine::Kmsg(format!("{prio},{},{micros},-;{text}", self.seq))));
     }
 
     fn dump(&mut self, second: f64, limit: &str, victim: &str, comm: &str, pid: u32) {
@@ -561,6 +565,22 @@ fn a_loop_is_one_finding_that_counts_and_tells_its_pace() {
 }
 
 #[test]
+fn a_container_that_had_run_for_long_does_not_loop_by_its_restart_count() {
+    for (started, looping) in [(3.0, 0), (2990.0, 1)] {
+        let mut bench = Bench::watching(1.0);
+        bench.pod(3.0, pod(5, ContainerState::Running { started: Some(moment(3.0).wall) }, None));
+        let state = TerminatedState { started: Some(moment(started).wall), ..ended(1, "Error", 3000.0) };
+        bench.pod(3000.5, pod(5, ContainerState::Terminated(state), None));
+        bench.ticks(3001, 3010);
+        let looped: u64 = bench.core.snapshot().workloads.iter().map(|workload| workload.crash_looping).sum();
+        assert_eq!(
+            (looped, bench.core.snapshot().findings.iter().filter(|told| told.crash_loop.is_some()).count() as u64),
+            (looping, looping)
+        );
+    }
+}
+
+#[test]
 fn what_a_program_said_last_refines_its_exit() {
     let mut bench = Bench::watching(1.0);
     bench.pod(10.5, pod(0, ContainerState::Terminated(ended(1, "Error", 10.0)), None));
@@ -720,7 +740,7 @@ fn recorded_storm() -> Vec<Signal> {
 /// Findings and counters after all signals, with a crash after `cut` of them: the ring still holds everything.
 fn totals(signals: &[Signal], cut: Option<usize>) -> (Vec<(String, u64)>, u64) {
     let start = |core: Core| {
-        let mut bench = Bench { core, seq: 0, told: vec![], looks: vec![], asks: vec![], logs: vec![] };
+        let mut bench = Bench { core, seq: 0, lag: 0.0, told: vec![], looks: vec![], asks: vec![], logs: vec![] };
         bench.start(0.5);
         bench
     };

@@ -97,15 +97,18 @@ impl Core {
         self.tell_condition(condition, at);
         if let Some(container) = &victim.container {
             let note = KillNote {
-                container: container.clone(),
+                container: Some(container.clone()),
+                pod: victim.subject.as_ref().and_then(|subject| subject.pod_uid.clone()),
                 at: at.boot,
+                after: None,
                 cause: Cause::OomUserspace,
                 ends_container: victim.ends_container,
                 topic,
                 charged: None,
                 accounted: false,
             };
-            self.deaths.note_kill(note);
+            let note = self.deaths.note_kill(note);
+            self.reopen_end_of(&note);
         }
         if is_new {
             self.count_userspace_kill(&victim);

@@ -13,6 +13,12 @@ const LIVES: usize = 8;
 /// How exactly statuses tell when a container ended.
 const TIMELY_MICROS: u64 = 2_000_000;
 
+/// A container that ran for this long has no back-off any more: the kubelet takes it for healthy again.
+const HEALTHY_SECONDS: u64 = 600;
+
+/// The kubelet's longest back-off, which lies between two deaths beside the life.
+const LONGEST_BACK_OFF_SECONDS: u64 = 300;
+
 /// The deaths of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -58,10 +64,27 @@ impl Story {
         self.lives.back().map(|(at, ..)| *at)
     }
 
-    /// The loop, from the second death on, or from the first if its attempt number shows earlier ones.
+    /// Whether it loops now: it died lately, and soon after it had been started again.
+    pub fn is_looping(&self, now: BootTime) -> bool {
+        self.last_death().is_some_and(|at| now.seconds_since(at) < HEALTHY_SECONDS) && self.died_soon_again()
+    }
+
+    /// Whether its latest life was one of those that the kubelet's back-off is for. The attempt number alone shows
+    /// that there was a death before, not how long ago.
+    fn died_soon_again(&self) -> bool {
+        let mut latest = self.lives.iter().rev();
+        let Some((at, _, life)) = latest.next() else { return false };
+        let before = latest.next().map(|(before, ..)| *before);
+        match life.uptime_seconds {
+            Some(uptime) => uptime < HEALTHY_SECONDS && (before.is_some() || life.attempt.is_some_and(|attempt| attempt > 0)),
+            None => before.is_some_and(|before| at.seconds_since(before) < HEALTHY_SECONDS + LONGEST_BACK_OFF_SECONDS),
+        }
+    }
+
+    /// The loop, from the second death on, or from the first if it came soon and its attempt number shows earlier ones.
     pub fn told(&self) -> Option<CrashLoop> {
         let attempt = self.lives.iter().filter_map(|(.., life)| life.attempt).max();
-        (self.deaths > 1 || attempt.is_some_and(|attempt| attempt > 0)).then(|| CrashLoop {
+        (self.deaths > 1 || self.died_soon_again()).then(|| CrashLoop {
             deaths: self.deaths,
             attempt,
             interval_seconds: self.interval(),
@@ -104,6 +127,24 @@ mod tests {
         let told = story.told().expect("a loop");
         assert_eq!((told.deaths, told.attempt, told.interval_seconds, told.back_off_seconds), (4, Some(3), Some(22), Some(40)));
         assert!(told.same_cause && told.lives.len() == 4);
+    }
+
+    #[test]
+    fn it_loops_while_it_dies_soon_after_it_was_started_again() {
+        let lived = |attempt, uptime_seconds| Life { uptime_seconds, ..life(attempt) };
+        let loops = |deaths: &[(u64, u32, Option<u64>)]| {
+            let mut story = Story::default();
+            deaths.iter().for_each(|(second, attempt, uptime)| story.died(at(*second), Cause::AppError, lived(*attempt, *uptime)));
+            story.is_looping(at(10_100))
+        };
+        assert!(!loops(&[(10_000, 0, Some(2))]), "one death");
+        assert!(loops(&[(10_000, 7, Some(2))]), "the agent came later");
+        assert!(!loops(&[(10_000, 7, Some(9_000))]), "the deaths before are old");
+        assert!(!loops(&[(100, 6, Some(2)), (10_000, 7, Some(9_890))]));
+        assert!(loops(&[(9_800, 6, Some(2)), (10_000, 7, Some(190))]));
+        assert!(loops(&[(9_800, 6, None), (10_000, 7, None)]), "nobody tells how long it lived");
+        assert!(!loops(&[(100, 6, None), (10_000, 7, None)]));
+        assert!(!loops(&[(9_000, 6, Some(2)), (9_400, 7, Some(2))]), "it is quiet now");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::{
     exit::Exit,
+    oom::follows,
     probe_count::{ProbeCountRise, ProbeRules},
     starvation::Starvation,
     termination::Termination,
@@ -17,9 +18,15 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A death whose process the kernel took within this time before the end ended of it: the first
-/// process saw its child die and left, or the whole container was taken.
+/// A kill of which nobody knows whether it took the first process explains an end within this time, if nothing else
+/// does: a runtime may see an end late while memory is short.
 const ENDED_OF_KILL_SECONDS: u64 = 10;
+
+/// A status has whole seconds: the end was up to this much later than it says.
+const STATUS_SECOND_MICROS: u64 = 1_000_000;
+
+/// An end this soon after the kill of a child may have to do with it, though nothing proves it.
+const SOON_AFTER_KILL_SECONDS: u64 = 60;
 
 /// What to do where nobody tells who asked a container to stop.
 const LOOK_FOR_SIGTERM: &str =
@@ -55,10 +62,16 @@ pub struct Death {
 /// A kill by the kernel in one container instance, remembered until the instance's end is explained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillNote {
-    /// The instance.
-    pub container: ContainerId,
-    /// When.
+    /// The instance; `None` where only its pod is known, as on cgroup v2 where the counter is the pod's.
+    pub container: Option<ContainerId>,
+    /// The pod, where it is known.
+    #[serde(default)]
+    pub pod: Option<PodUid>,
+    /// When; the latest it may have been where only a counter tells.
     pub at: BootTime,
+    /// Since when it may have been; `None` where `at` is the moment itself.
+    #[serde(default)]
+    pub after: Option<BootTime>,
     /// Why.
     pub cause: Cause,
     /// Whether the killed process was the container's first; `None` where that is not known.
@@ -240,12 +253,25 @@ impl Correlation {
 }
 
 impl Death {
-    /// Whether the kernel's kill is what this instance ended of.
-    pub fn ended_of(&self, kill: &KillNote) -> bool {
+    /// Whether the kernel's kill is what this instance ended of. `probe` is the kubelet's decision to end it, if it made one.
+    pub fn ended_of(&self, kill: &KillNote, probe: Option<&ProbeKill>) -> bool {
+        if kill.container.is_none() {
+            return probe.is_none() && self.may_have_ended_of(kill);
+        }
         match kill.ends_container {
             Some(true) => true,
-            _ => self.ended.boot.seconds_since(kill.at) <= ENDED_OF_KILL_SECONDS && self.termination.state.exit_code != 128 + 15,
+            _ if self.honoured_sigterm() => false,
+            None if probe.is_none() => self.ended.boot.seconds_since(kill.at) <= ENDED_OF_KILL_SECONDS,
+            _ => follows(kill.at, self.ended.boot),
         }
+    }
+
+    /// Whether it looks like the end that a kill somewhere in its pod brought, at a time that fits. One kill explains one end.
+    fn may_have_ended_of(&self, kill: &KillNote) -> bool {
+        let ended = self.ended.boot;
+        let since = kill.after.unwrap_or(kill.at).0.saturating_sub(STATUS_SECOND_MICROS);
+        let fits = ended.0 >= since && ended.seconds_since(kill.at) <= ENDED_OF_KILL_SECONDS;
+        kill.pod.as_ref() == Some(&self.pod) && !kill.accounted && self.exit.crash && self.wants_a_kill() && fits
     }
 
     /// Whether its status looks like a kill by the kernel, whether or not it says so.
@@ -270,7 +296,14 @@ impl Death {
             }
             (_, true) => (true, format!("; {witness} agrees")),
         };
-        self.status_evidence(supports, &remark)
+        let how_matched = if kill.container.is_some() { "container id" } else { "pod uid and time" };
+        Evidence { how_matched: how_matched.into(), ..self.status_evidence(supports, &remark) }
+    }
+
+    /// The sentence that joins it to a kill of which only the pod was known.
+    pub fn joins_by_pod(&self) -> String {
+        let (container, code) = (&self.termination.slot.container, self.termination.state.exit_code);
+        format!(" Container {container} ended at that time with exit code {code}, which nothing else explains.")
     }
 
     /// What Kubernetes says, as evidence.
@@ -312,7 +345,12 @@ impl Death {
     }
 
     fn was_asked_to_stop(&self, cause: Cause) -> bool {
-        cause == Cause::Killed && self.termination.state.exit_code == 128 + 15
+        cause == Cause::Killed && self.honoured_sigterm()
+    }
+
+    /// Whether it ended because it was asked to.
+    fn honoured_sigterm(&self) -> bool {
+        self.termination.state.exit_code == 128 + 15
     }
 
     /// The kubelet's own reasons to end a container explain only ends that came from outside.
@@ -478,16 +516,23 @@ impl Death {
         let state = &self.termination.state;
         let claims = claims_oom(state);
         let killed = state.exit_code == 128 + 9;
+        let lived_on = witnesses.kill.map(|kill| self.ended.boot.seconds_since(kill.at));
+        let soon = lived_on.filter(|seconds| *seconds <= SOON_AFTER_KILL_SECONDS && !self.honoured_sigterm());
+        if let Some(seconds) = soon {
+            told.what = format!("{}, {} after the kernel had killed a child of it", told.what, in_words(seconds));
+        }
         if !claims && !killed {
             return;
         }
-        match (witnesses.kill, &witnesses.log_doubt) {
-            (Some(kill), _) => {
-                let ago = in_words(self.ended.boot.seconds_since(kill.at));
+        match (lived_on, &witnesses.log_doubt) {
+            (Some(seconds), _) => {
+                let ago = in_words(seconds);
                 let remark = format!("; but that was a child process, {ago} before, which the container survived");
                 told.evidence.retain(|evidence| evidence.source != EvidenceSource::PodStatus);
                 told.evidence.push(self.status_evidence(false, &remark));
-                told.what = format!("{} (not for lack of memory: the kernel had killed a child of it {ago} before)", told.what);
+                if soon.is_none() {
+                    told.what = format!("{} (not for lack of memory: the kernel had killed a child of it {ago} before)", told.what);
+                }
             }
             (None, Some(doubt)) => {
                 told.not_found.push(format!("a kill by the kernel in this instance; the kernel's log proves nothing here: {doubt}"));

@@ -18,6 +18,16 @@ const LOG_DELAY_SECONDS: u64 = 5;
 /// How long a logged kill may wait for its counter: one slow beat of the sampler and some.
 const COUNTER_DELAY_SECONDS: u64 = 30;
 
+/// How long a kill that only a counter told may still find its line: a source that fails is tried again every few
+/// seconds, and reads what it missed.
+const LATE_SECONDS: u64 = 600;
+
+/// Kills that only a counter told, remembered for that: at one a second.
+const MAX_LATE: usize = 600;
+
+/// The kernel stamps a kill and the sampler a counter at different moments of it.
+const SAME_MOMENT_MICROS: u64 = 1_000_000;
+
 /// Baselines kept: one for every cgroup of a pod or container that the inventory may hold.
 const MAX_BASELINES: usize = 4096;
 
@@ -26,6 +36,8 @@ const MAX_BASELINES: usize = 4096;
 pub struct KillLedger {
     baselines: BTreeMap<String, Baseline>,
     open: HashMap<PodUid, Open>,
+    /// Kills that were told without their line.
+    told: VecDeque<CountedKill>,
 }
 
 /// A counter's value when it was last read.
@@ -37,6 +49,9 @@ pub struct Baseline {
     own_limit: Option<u64>,
     /// Since when it is watched.
     since: BootTime,
+    /// When it was read.
+    #[serde(default)]
+    read: BootTime,
 }
 
 #[derive(Debug, Default)]
@@ -60,12 +75,23 @@ pub struct CountedKill {
     pub container: Option<ContainerId>,
     /// When the counter was read.
     pub at: BootTime,
+    /// When it was read before, or as long ago as a slow beat of the sampler: the kills were since then.
+    pub after: BootTime,
     /// How many processes.
     pub kills: u64,
     /// Whether the limit of this very cgroup was reached; `None` where the kernel does not say.
     pub own_limit: Option<bool>,
     /// The counter's new value: the position from which the finding's id is derived.
     pub position: String,
+}
+
+/// What a logged kill settled.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Matched {
+    /// How many of its processes a counter had already told.
+    pub both: u64,
+    /// Kills that were told because their line did not come: it is this one.
+    pub late: Vec<CountedKill>,
 }
 
 /// What the passing of time settled.
@@ -80,7 +106,7 @@ pub struct Settled {
 impl KillLedger {
     /// Takes up the baselines of an earlier run of the same boot.
     pub fn restore(baselines: BTreeMap<String, Baseline>) -> Self {
-        Self { baselines, open: HashMap::new() }
+        Self { baselines, ..Self::default() }
     }
 
     /// The baselines, to be kept over a restart.
@@ -88,11 +114,31 @@ impl KillLedger {
         &self.baselines
     }
 
-    /// Notes a kill of the kernel's log; returns how many of its processes a counter had already told.
-    pub fn logged(&mut self, pod: &PodUid, at: BootTime, lines: u64) -> u64 {
+    /// Notes a kill of the kernel's log.
+    pub fn logged(&mut self, pod: &PodUid, at: BootTime, lines: u64) -> Matched {
+        let (late, lines) = self.told_before_its_line(pod, at, lines);
+        if lines == 0 {
+            return Matched { both: 0, late };
+        }
         let open = self.open.entry(pod.clone()).or_default();
         open.logged.push_back(Logged { at, lines });
-        open.settle()
+        Matched { both: open.settle(), late }
+    }
+
+    /// The told kills that a line read late is about, and how many of its processes are left.
+    fn told_before_its_line(&mut self, pod: &PodUid, at: BootTime, mut lines: u64) -> (Vec<CountedKill>, u64) {
+        let is_it = |counted: &&mut CountedKill| {
+            let from = counted.after.0.saturating_sub(SAME_MOMENT_MICROS);
+            counted.pod == *pod && (from..=counted.at.0.saturating_add(SAME_MOMENT_MICROS)).contains(&at.0)
+        };
+        let mut late = Vec::new();
+        for counted in self.told.iter_mut().filter(is_it) {
+            let both = lines.min(counted.kills);
+            lines -= both;
+            counted.kills -= both;
+            late.extend((both > 0).then(|| counted.clone()));
+        }
+        (late, lines)
     }
 
     /// Reads the counters of a sample; returns how many kills both detectors have now told.
@@ -105,14 +151,16 @@ impl KillLedger {
         let own_limit = sample.counters.local.filter(|_| sample.counters.events.is_some()).and_then(|local| local.oom);
         let before = self.baseline(&sample.path, kills, at, started);
         let (risen, from) = if kills >= before.kills { (kills - before.kills, before) } else { (kills, Baseline { kills: 0, ..before }) };
-        self.baselines.insert(sample.path.clone(), Baseline { kills, own_limit, since: from.since });
+        self.baselines.insert(sample.path.clone(), Baseline { kills, own_limit, since: from.since, read: at });
         if risen == 0 {
             return 0;
         }
         let own_limit = own_limit.map(|now| now > from.own_limit.unwrap_or_default());
         let position = format!("{}:{kills}", sample.path);
+        let after = before.read.max(BootTime(at.0.saturating_sub(COUNTER_DELAY_SECONDS * 1_000_000)));
         let open = self.open.entry(pod.clone()).or_default();
-        open.counted.push_back(CountedKill { pod: pod.clone(), container: container.cloned(), at, kills: risen, own_limit, position });
+        let (pod, container) = (pod.clone(), container.cloned());
+        open.counted.push_back(CountedKill { pod, container, at, after, kills: risen, own_limit, position });
         open.settle()
     }
 
@@ -144,6 +192,9 @@ impl KillLedger {
             }
         }
         self.open.retain(|_, open| !(open.logged.is_empty() && open.counted.is_empty()));
+        self.told.extend(settled.only_counter.iter().cloned());
+        self.told.retain(|counted| counted.kills > 0 && now.seconds_since(counted.at) < LATE_SECONDS);
+        self.told.drain(..self.told.len().saturating_sub(MAX_LATE));
         settled
     }
 
@@ -157,7 +208,7 @@ impl KillLedger {
             self.baselines.pop_first();
         }
         let existed = at.seconds_since(started) < FIRST_SWEEP_SECONDS;
-        Baseline { kills: if existed { kills } else { 0 }, own_limit: None, since: at }
+        Baseline { kills: if existed { kills } else { 0 }, own_limit: None, since: at, read: BootTime(0) }
     }
 }
 
@@ -226,10 +277,10 @@ mod tests {
     fn a_kill_that_both_told_is_settled_in_either_order() {
         let mut ledger = KillLedger::default();
         assert_eq!(read(&mut ledger, 1, 3), 0, "what was there before is a baseline");
-        assert_eq!(ledger.logged(&pod(), at(20), 1), 0);
+        assert_eq!(ledger.logged(&pod(), at(20), 1).both, 0);
         assert_eq!(read(&mut ledger, 21, 4), 1);
         assert_eq!(read(&mut ledger, 30, 6), 0);
-        assert_eq!(ledger.logged(&pod(), at(29), 2), 2);
+        assert_eq!(ledger.logged(&pod(), at(29), 2).both, 2);
         assert_eq!(ledger.settle(at(100)), Settled::default());
     }
 
@@ -256,7 +307,7 @@ mod tests {
     #[test]
     fn a_new_cgroup_counts_from_zero_and_a_replaced_one_again() {
         let mut ledger = KillLedger::default();
-        assert_eq!(ledger.logged(&pod(), at(60), 1), 0);
+        assert_eq!(ledger.logged(&pod(), at(60), 1).both, 0);
         assert_eq!(read(&mut ledger, 61, 1), 1);
         read(&mut ledger, 62, 5);
         ledger.settle(at(200));
@@ -275,5 +326,19 @@ mod tests {
         let sample = CgroupSample { path: other.clone(), ..v2(1, 0) };
         ledger.counted(&CgroupPlace::of(&other), &sample, at(22), START);
         assert_eq!(ledger.owner_of_unplaced(at(21)), None, "two candidates are none");
+    }
+
+    #[test]
+    fn a_line_that_comes_late_is_that_of_a_told_kill_of_its_time() {
+        let mut ledger = KillLedger::default();
+        read(&mut ledger, 1, 0);
+        read(&mut ledger, 10, 0);
+        read(&mut ledger, 20, 2);
+        assert_eq!(ledger.settle(at(25)).only_counter.len(), 1);
+        assert_eq!(ledger.logged(&pod(), at(5), 1), Matched::default(), "before the counter stood where it stood");
+        let positions = |matched: Matched| matched.late.into_iter().map(|counted| counted.position).collect::<Vec<_>>();
+        assert_eq!(positions(ledger.logged(&pod(), at(19), 1)), [format!("{POD}:2")]);
+        assert_eq!(positions(ledger.logged(&pod(), at(19), 2)), [format!("{POD}:2")], "one of these two was not counted");
+        assert_eq!(ledger.settle(at(60)).only_log, 2, "that one, and the one before");
     }
 }

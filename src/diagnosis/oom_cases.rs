@@ -93,6 +93,8 @@ pub enum News {
     Complete(Box<Told>),
     /// The log tells this many more killed processes of this pod: to be held against its counter.
     Logged {
+        /// The kill's position.
+        position: String,
         /// The pod.
         pod: PodUid,
         /// When they were killed.
@@ -119,10 +121,10 @@ impl OomCases {
         let mut case = Case { event, killed, read: read.boot, victim, seen: None, stage: Stage::Young, told: None, noted: 0 };
         case.look_back(inventory);
         case.stage = case.first_stage(inventory);
-        news.extend(case.note());
         if case.stage == Stage::Young {
             news.extend(case.tell(inventory));
         }
+        news.extend(case.note());
         self.cases.push(case);
         news
     }
@@ -161,10 +163,12 @@ impl OomCases {
         self.cases.iter().map(|case| case.event.first).min()
     }
 
-    /// The kill of a container, if it is being looked after.
-    pub fn of_container(&self, id: &ContainerId) -> Option<&Told> {
-        let mut told = self.cases.iter().rev().filter(|case| case.victim.container.as_ref() == Some(id));
-        told.find_map(|case| case.told.as_ref())
+    /// Whether a kill in a container, or in its pod if that is all that is known, is told and may still be told anew.
+    pub fn tells_of(&self, container: Option<&ContainerId>, pod: &PodUid) -> bool {
+        self.cases.iter().filter(|case| case.told.is_some()).any(|case| match &case.victim.container {
+            Some(id) => Some(id) == container,
+            None => case.victim.pod.as_ref() == Some(pod),
+        })
     }
 
     /// How many kills are looked after.
@@ -246,7 +250,7 @@ impl Case {
         let more = kill_lines(&self.event).saturating_sub(self.noted);
         let pod = self.victim.pod.clone().filter(|_| more > 0)?;
         self.noted += more;
-        Some(News::Logged { pod, at: self.killed.boot, lines: more })
+        Some(News::Logged { position: self.position(), pod, at: self.killed.boot, lines: more })
     }
 
     fn is_foreign(&self, inventory: &Inventory) -> bool {

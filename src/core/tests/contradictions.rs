@@ -67,6 +67,14 @@ impl Bench {
         self.ticks(101, 120);
     }
 
+    /// A child is killed seven seconds before the container ends.
+    fn child_killed_shortly_before(&mut self) {
+        self.two_processes(END - 8.0);
+        self.dump(END - 7.0, &path("a"), &path("a"), "worker", 18);
+        self.processes(END - 6.0, &path("a"), &[(17, 1, "app")]);
+        self.ticks(2994, 2999);
+    }
+
     fn probe_kills(&mut self) {
         let origin = KubeletOrigin::File { path: "/var/log/kubelet.log".into(), inode: 1, offset: 1 };
         let text = r#"I1123 10:49:50.649262     230 kuberuntime_manager.go:1107] "Message for Container of pod" containerName="app" containerStatusID={"Type":"containerd","ID":"eb41fd"} pod="shop/web-1" containerMessage="Container app failed liveness probe, will be restarted""#.into();
@@ -186,6 +194,45 @@ const CASES: &[Case] = &[
         status: || status(255, "OOMKilled"),
         cause: Cause::OomContainerLimit,
         says: &[Says::For("Kubernetes says OOMKilled, exit code 255; the kernel's log agrees")],
+    },
+    Case {
+        name: "the program fails seconds after its child was killed",
+        before: Bench::child_killed_shortly_before,
+        status: || status(1, "Error"),
+        cause: Cause::AppError,
+        says: &[Says::Summary("7 s after the kernel had killed a child of it")],
+    },
+    Case {
+        name: "a probe ends the container seconds after its child was killed",
+        before: |bench| {
+            bench.child_killed_shortly_before();
+            bench.probe_kills();
+        },
+        status: || status(137, "OOMKilled"),
+        cause: Cause::LivenessProbe,
+        says: &[Says::For("failed liveness probe"), Says::Against("which the container survived")],
+    },
+    Case {
+        name: "the runtime's process that was to run a probe's command was killed long ago, now the program fails",
+        before: |bench| {
+            bench.two_processes(99.0);
+            bench.dump(100.0, &path("a"), &path("a"), "runc:[2:INIT]", 90);
+            bench.processes(100.5, &path("a"), &[(17, 1, "app"), (18, 7, "worker")]);
+            bench.ticks(101, 120);
+        },
+        status: || status(1, "Error"),
+        cause: Cause::AppError,
+        says: &[],
+    },
+    Case {
+        name: "the same, in a container that nobody has looked into",
+        before: |bench| {
+            bench.dump(100.0, &path("a"), &path("a"), "runc:[2:INIT]", 90);
+            bench.ticks(101, 120);
+        },
+        status: || status(1, "Error"),
+        cause: Cause::AppError,
+        says: &[],
     },
     Case {
         name: "an init container whose child was killed leaves with 0",
@@ -311,6 +358,15 @@ fn each_disagreement_is_decided_and_said() {
             case.says.iter().any(|says| matches!(says, Says::NotFound(_) | Says::Against("the kernel killed nothing in this instance")));
         assert!(kills <= 1 && !(claimed && kills > 0), "{}: {kills} kills", case.name);
     }
+}
+
+#[test]
+fn a_process_that_joins_a_container_is_its_child_whatever_its_name() {
+    let mut bench = Bench::watching(1.0);
+    bench.two_processes(99.0);
+    bench.dump(100.0, &path("a"), &path("a"), "runc:[2:INIT]", 90);
+    bench.ticks(101, 120);
+    assert_eq!((bench.only().cause, bench.kills(Cause::OomChildProcess)), (Cause::OomChildProcess, 1));
 }
 
 #[test]

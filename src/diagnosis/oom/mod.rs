@@ -11,7 +11,7 @@ mod victim;
 pub use limit::{GaveWay, Holder, Whose};
 pub use memory::{LastSeen, MemoryPicture, Resident};
 pub use sentence::place_name;
-pub use victim::{Role, Victim};
+pub use victim::{Role, Victim, follows};
 
 use super::starvation::{WINDOW_SECONDS, is_shortage, waited};
 use crate::{

@@ -25,12 +25,18 @@ pub struct Victim {
 /// seconds, and an exit takes a moment under pressure.
 const FOLLOWS_WITHIN_SECONDS: u64 = 4;
 
+/// Whether a container that ended at `ended` followed a child of it that was killed at `killed`. One rule for what is
+/// told of the kill, by the container's cgroup, and what is told of the end, by its status.
+pub fn follows(killed: BootTime, ended: BootTime) -> bool {
+    ended.seconds_since(killed) < FOLLOWS_WITHIN_SECONDS
+}
+
 /// What a killed process was to its container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The first process: its death is the container's.
     First,
-    /// The runtime's own process that was about to become the first one: the container never ran.
+    /// The runtime's own process that was about to become the first one, as far as is known: the container never ran.
     Starting,
     /// The kernel killed every process of the container.
     Whole,
@@ -44,9 +50,10 @@ impl Role {
     /// Whether the container ends with the victim; `None` where that is not known.
     pub const fn ends_container(self) -> Option<bool> {
         match self {
-            Self::First | Self::Starting | Self::Whole => Some(true),
+            Self::First | Self::Whole => Some(true),
             Self::Child => Some(false),
-            Self::Unknown => None,
+            // A process that is to join a container bears the runtime's name, too, and may be the first that is seen of it.
+            Self::Starting | Self::Unknown => None,
         }
     }
 }
@@ -96,18 +103,19 @@ impl Victim {
 }
 
 fn role(event: &OomEvent, container: Option<&ContainerId>, inventory: &Inventory, at: BootTime) -> Role {
-    if is_runtimes_own(event) {
+    let instance = container.and_then(|id| inventory.container(id));
+    let other_is_first = instance.and_then(|instance| instance.init).is_some_and(|init| Some(init.pid) != event.victim.pid);
+    if is_runtimes_own(event) && !other_is_first {
         return Role::Starting;
     }
     if event.group.is_some() {
         return Role::Whole;
     }
-    let Some(instance) = container.and_then(|id| inventory.container(id)) else { return Role::Unknown };
-    role_in(instance, event, at)
+    instance.map_or(Role::Unknown, |instance| role_in(instance, event, at))
 }
 
-/// runc's own process before it becomes the container's: newer versions name it `runc:[2:INIT]`
-/// (libcontainer/nsenter), older ones run from a copy named `exe` with a score that no pod can have.
+/// runc's own process before it becomes the container's, or that of a command in it (an exec): newer versions name
+/// it `runc:[2:INIT]` (libcontainer/nsenter), older ones run from a copy named `exe` with a score that no pod can have.
 fn is_runtimes_own(event: &OomEvent) -> bool {
     match event.victim.comm.as_deref() {
         Some("exe") => event.victim.oom_score_adj.is_some_and(|adj| adj <= -998),
@@ -120,7 +128,7 @@ fn role_in(instance: &ContainerInstance, event: &OomEvent, at: BootTime) -> Role
     match (instance.init, event.victim.pid) {
         (Some(init), Some(pid)) if init.pid == pid => Role::First,
         // The first process followed at once: it ended because its child died.
-        (Some(_), Some(_)) if instance.gone.is_some_and(|gone| gone.seconds_since(at) < FOLLOWS_WITHIN_SECONDS) => Role::Unknown,
+        (Some(_), Some(_)) if instance.gone.is_some_and(|gone| follows(at, gone)) => Role::Unknown,
         (Some(_), Some(_)) => Role::Child,
         _ => Role::Unknown,
     }

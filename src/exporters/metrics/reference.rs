@@ -16,7 +16,7 @@ pub fn reference() -> String {
          so that `namespace`, `pod` and `container` are the container's, not the agent's.\n\
          - Counters are those of this boot of the node; they survive a restart of the agent. What may happen is \
          there from the beginning with 0.\n\
-         - Counters of kills and ends carry no pod's name, so that they outlive pods. Series with a `pod` label end with the container.\n\
+         - Counters of kills and ends carry no pod's name, so that they outlive pods. Of a pod that nobody owns, the workload is the pod itself: its series end an hour after it. Series with a `pod` label end with the container.\n\
          - A scrape has at most {MAX_SERIES} series. Beyond that the metrics at the end of this table go first, and \
          `nodewhy_series_dropped` says how many.\n\n\
          | Metric | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n"

@@ -131,7 +131,7 @@ metrics! {
     WORKLOAD_CRASH_LOOPING: Gauge "nodewhy_workload_crash_looping_containers" ["namespace", "workload_kind", "workload"]
         "Containers of the workload on this node that are crash-looping now; absent when there is none.";
     WORKLOAD_OVERFLOW: Counter "nodewhy_workload_series_overflow_total" []
-        "Workload series that the agent gave up because it held too many.";
+        "Ends and kills counted without their workload (workload_kind other) because the agent held 1,024 series of workloads, and containers left out of nodewhy_container_last_oom_kill_timestamp_seconds.";
 
     POD_EVICTIONS: Counter "nodewhy_pod_evictions_total" ["signal"]
         "Pods that the kubelet evicted since the node booted, by what was short: memory, disk, inodes, pids of the node, or ephemeral_storage, the pod's own limit.";
