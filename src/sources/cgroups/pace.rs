@@ -68,7 +68,8 @@ pub struct Grid {
 /// The memory of past looks at one cgroup.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    since: Instant,
+    /// Until when a runtime may still be setting it up.
+    set_up_by: Instant,
     young_until: Instant,
     quiet: Duration,
     grid: Grid,
@@ -86,7 +87,7 @@ impl Pace {
     /// `quiet` is the longest time between looks, [`QUIET`] or [`RESTING`].
     pub fn new(now: Instant, youth: Duration, quiet: Duration, grid: Grid) -> Self {
         Self {
-            since: now,
+            set_up_by: if youth.is_zero() { now } else { now + SETTING_UP },
             young_until: now + youth,
             quiet,
             grid,
@@ -117,7 +118,7 @@ impl Pace {
 
     /// What runs in the container is still the runtime, which a busy node lets take long: it stays young.
     pub fn is_being_set_up(&mut self, now: Instant) {
-        if now.duration_since(self.since) < SETTING_UP {
+        if now < self.set_up_by {
             self.young_until = now + 2 * YOUTH;
             self.hurry(now + YOUTH);
         }
