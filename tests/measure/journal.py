@@ -26,27 +26,25 @@ def kubelet_lines(count):
 
 
 class Journal:
-    """A folder with one journal file of the kubelet's lines, all of the last ten minutes."""
+    """A folder with one journal file, into which the kubelet's lines are written as they come; and the same lines as text."""
 
-    def __init__(self, lines):
+    def __init__(self):
         self.folder = tempfile.TemporaryDirectory()
         self.text = pathlib.Path(self.folder.name, "kubelet.log")
         self.path = pathlib.Path(self.folder.name, "journal")
         self.path.mkdir()
-        self.text.write_text("".join(f"{line}\n" for line in lines))
-        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
-        remote = subprocess.Popen([REMOTE, "--split-mode=none", "-o", self.path / "system.journal", "-"],
-                                  stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        wall, monotonic = int(time.time() * 1e6), time.monotonic_ns() // 1000
-        step = 300_000_000 // max(1, len(lines))
-        for number, line in enumerate(lines):
-            ago = (len(lines) - number) * step
-            remote.stdin.write(f"__REALTIME_TIMESTAMP={wall - ago}\n__MONOTONIC_TIMESTAMP={max(1, monotonic - ago)}\n_BOOT_ID={boot}\n"
-                               f"PRIORITY=6\nSYSLOG_IDENTIFIER=kubelet\n_PID=1717\n_TRANSPORT=stdout\n_STREAM_ID=7f\n"
-                               f"_SYSTEMD_UNIT=kubelet.service\n_SYSTEMD_INVOCATION_ID=6b\nMESSAGE={line}\n\n")
-        remote.stdin.close()
-        if remote.wait():
-            raise SystemExit(f"{REMOTE} could not write the journal")
+        self.boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+        self.remote = subprocess.Popen([REMOTE, "--split-mode=none", "-o", self.path / "system.journal", "-"],
+                                       stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    def write(self, lines):
+        with open(self.text, "a") as text:
+            text.writelines(f"{line}\n" for line in lines)
+        for line in lines:
+            self.remote.stdin.write(f"__REALTIME_TIMESTAMP={time.time_ns() // 1000}\n__MONOTONIC_TIMESTAMP={time.monotonic_ns() // 1000}\n"
+                                    f"_BOOT_ID={self.boot}\nPRIORITY=6\nSYSLOG_IDENTIFIER=kubelet\n_PID=1717\n_TRANSPORT=stdout\n"
+                                    f"_STREAM_ID=7f\n_SYSTEMD_UNIT=kubelet.service\n_SYSTEMD_INVOCATION_ID=6b\nMESSAGE={line}\n\n")
+        self.remote.stdin.flush()
 
     @staticmethod
     def is_here():
@@ -56,6 +54,8 @@ class Journal:
         return self
 
     def __exit__(self, *_):
+        self.remote.stdin.close()
+        self.remote.wait()
         self.folder.cleanup()
 
 
