@@ -279,7 +279,7 @@ pub fn pod_key(pod: &PodRecord) -> &str {
 fn records(container: &ContainerRecord, restart_count: u32) -> Vec<(i64, TerminatedState)> {
     let newest = i64::from(restart_count);
     let own = match &container.state {
-        Some(ContainerState::Terminated(state)) => Some((newest, state.clone())),
+        Some(ContainerState::Terminated(state)) if !is_made_up_twice(container, state) => Some((newest, state.clone())),
         _ => None,
     };
     let last = container.last.as_ref().map(|state| {
@@ -288,6 +288,14 @@ fn records(container: &ContainerRecord, restart_count: u32) -> Vec<(i64, Termina
         (if of_newest { newest } else { newest - 1 }, state.clone())
     });
     last.into_iter().chain(own).filter(|(attempt, _)| *attempt >= 0).collect()
+}
+
+/// A kubelet that cannot find a container makes up how it ended and counts a start that never was (pkg/kubelet/kubelet_pods.go,
+/// `convertToAPIContainerStatuses`). Where its pod ends with that, an evicted one above all, it makes up the end of that start,
+/// too (pkg/kubelet/status/status_manager.go, `TerminatePod`).
+fn is_made_up_twice(container: &ContainerRecord, state: &TerminatedState) -> bool {
+    let made_up = |state: &TerminatedState| state.reason.as_deref() == Some("ContainerStatusUnknown") && state.container_id.is_none();
+    container.restart_count > Some(0) && made_up(state) && container.last.as_ref().is_some_and(made_up)
 }
 
 /// The highest attempt that has surely ended.

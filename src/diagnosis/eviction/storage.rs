@@ -141,6 +141,9 @@ impl StorageHistory {
             oldest.and_then(|uid| self.pods.remove(&uid));
         }
         let known = self.pods.entry(pod.uid.clone()).or_default();
+        if known.back().is_some_and(|(last, before)| at.seconds_since(*last) < APART_SECONDS && is_being_removed(before, pod)) {
+            return;
+        }
         let before = known.len().checked_sub(2).and_then(|n| known.get(n)).map(|(then, _)| *then);
         let crowded = before.is_some_and(|before| known.back().is_some_and(|(last, _)| last.seconds_since(before) < APART_SECONDS));
         if crowded {
@@ -151,6 +154,12 @@ impl StorageHistory {
         }
         known.push_back((at, pod.clone()));
     }
+}
+
+/// A pod that was put out is removed file by file: what is left of it meanwhile says nothing about what it took.
+fn is_being_removed(before: &PodStorage, now: &PodStorage) -> bool {
+    let (before, now) = (before.total(), now.total());
+    now.bytes.0 < before.bytes.0 / 2 || now.inodes < before.inodes / 2
 }
 
 /// The one that has at least half of everybody's.
@@ -239,6 +248,13 @@ mod tests {
         let largest = history.grower(Measure::Bytes, Part::Both, Some(2 << 30)).expect("named");
         assert_eq!((largest.pod, largest.within_seconds), (uid(1), None));
         assert_eq!(history.grower(Measure::Bytes, Part::Both, Some(100 << 30)), None);
+    }
+
+    #[test]
+    fn what_is_left_of_a_pod_that_is_being_removed_hides_nothing() {
+        let samples = [(0, vec![pod(1, 900, 5)]), (100, vec![pod(1, 900, 5), pod(2, 300, 9000)]), (103, vec![pod(1, 900, 5), pod(2, 20, 7)])];
+        let grower = history(&samples).grower(Measure::Bytes, Part::Both, None).expect("named");
+        assert_eq!((grower.pod, grower.amount), (uid(2), 300 << 20));
     }
 
     #[test]

@@ -84,6 +84,23 @@ fn a_pod_that_was_said_to_be_gone_is_not_counted_anew() {
 }
 
 #[test]
+fn a_container_that_was_lost_with_its_evicted_pod_ended_once() {
+    let lost = || TerminatedState { exit_code: 137, reason: Some("ContainerStatusUnknown".into()), ..TerminatedState::default() };
+    let evicted = ContainerRecord {
+        restart_count: Some(1),
+        container_id: None,
+        state: Some(ContainerState::Terminated(lost())),
+        last: Some(lost()),
+        ..running(0)
+    };
+    let mut terminations = Terminations::default();
+    terminations.look(&pod(running(0), 10), Some(time(0)));
+    let seen = terminations.look(&pod(evicted.clone(), 10), Some(time(0)));
+    assert_eq!((attempts(&seen), unobserved(&seen)), (vec![0], 0));
+    assert_eq!(terminations.look(&pod(evicted, 10), Some(time(0))), Seen::default());
+}
+
+#[test]
 fn what_is_gone_makes_room_before_what_crashes() {
     let mut terminations = Terminations::default();
     let named = |uid: String, attempt| PodRecord { uid, ..pod(backing_off(attempt), 10) };
