@@ -234,6 +234,17 @@ impl Core {
         (told.told, told.at, told.due) = (told.trouble.count(), Some(now), None);
         let told = told.clone();
         self.tell_verdict(&told, weight);
+        if matches!(told.trouble.matter, Matter::Disk(_) | Matter::ReadOnly(_)) {
+            self.look_at_unknown_mounts();
+        }
+    }
+
+    /// A container that began a moment ago may lie on the disk that fails: what it has mounted completes the finding.
+    fn look_at_unknown_mounts(&mut self) {
+        let inventory = &self.inventory;
+        let living = inventory.containers().filter(|container| container.gone.is_none() && container.pod.is_some());
+        let unknown = living.filter(|container| !inventory.storage().knows_mounts_of(&container.id));
+        self.effects.extend(unknown.filter_map(|container| Some(Effect::Look { cgroup: container.cgroup.clone()? })));
     }
 
     fn is_of_unknown_pod(&self, index: usize) -> bool {

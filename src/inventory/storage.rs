@@ -121,6 +121,11 @@ impl Storage {
         self.containers.insert(container, mounts);
     }
 
+    /// Whether it is known what a container has mounted.
+    pub fn knows_mounts_of(&self, container: &ContainerId) -> bool {
+        self.containers.contains_key(container)
+    }
+
     /// Whether the host's table has been told.
     pub fn is_known(&self) -> bool {
         self.table.is_some()

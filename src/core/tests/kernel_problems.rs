@@ -72,6 +72,24 @@ fn errors_of_a_disk_name_the_pod_whose_volume_it_holds() {
 }
 
 #[test]
+fn a_disk_that_fails_makes_containers_tell_what_they_have_mounted() {
+    let mut bench = Bench::watching(1.0);
+    bench.running(2.0);
+    bench.say(2.0, Body::Mounts(MountTable { mounts: vec![mount((8, 0), "/")], ..table() }));
+    bench.sample(3.0, &path("a"), 1, None, 0);
+    bench.looks.clear();
+    bench.record(10.0, 3, "Buffer I/O error on dev sdb, logical block 512, async page read");
+    bench.say(11.1, Body::Tick);
+    assert_eq!((&bench.looks, bench.only().subjects.len()), (&vec![path("a")], 0));
+    bench.say(11.5, Body::ContainerMounts(ContainerMounts { cgroup: path("a"), mounts: vec![mount((8, 16), "/data")] }));
+    bench.say(13.0, Body::Tick);
+    assert_eq!(bench.only().subjects[0].pod.as_deref(), Some("web-1"));
+    bench.record(30.0, 3, "Buffer I/O error on dev sdb, logical block 513, async page read");
+    bench.say(45.0, Body::Tick);
+    assert_eq!(bench.looks.len(), 1, "what is known is not asked for");
+}
+
+#[test]
 fn a_flood_is_told_now_and_then_and_counted_to_the_line() {
     let mut bench = Bench::watching(1.0);
     bench.say(2.0, Body::Mounts(table()));

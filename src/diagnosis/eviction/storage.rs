@@ -252,7 +252,8 @@ mod tests {
 
     #[test]
     fn what_is_left_of_a_pod_that_is_being_removed_hides_nothing() {
-        let samples = [(0, vec![pod(1, 900, 5)]), (100, vec![pod(1, 900, 5), pod(2, 300, 9000)]), (103, vec![pod(1, 900, 5), pod(2, 20, 7)])];
+        let samples =
+            [(0, vec![pod(1, 900, 5)]), (100, vec![pod(1, 900, 5), pod(2, 300, 9000)]), (103, vec![pod(1, 900, 5), pod(2, 20, 7)])];
         let grower = history(&samples).grower(Measure::Bytes, Part::Both, None).expect("named");
         assert_eq!((grower.pod, grower.amount), (uid(2), 300 << 20));
     }

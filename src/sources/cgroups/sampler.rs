@@ -334,7 +334,11 @@ impl CgroupSampler {
         if self.followed.get(path).is_none_or(|followed| followed.kind != Kind::Container) {
             return Ok(());
         }
-        let Some(sample) = self.processes.sample(self.reader.layout(), path) else { return Ok(()) };
+        let Some(sample) = self.processes.sample(self.reader.layout(), path) else {
+            // Its cgroup is made before anything runs in it.
+            self.followed.get_mut(path).into_iter().for_each(|followed| followed.pace.is_being_set_up(now));
+            return Ok(());
+        };
         self.tell_mounts(path, &sample, now)?;
         self.outlet.offer(Body::Processes(sample))
     }
