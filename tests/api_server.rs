@@ -28,7 +28,10 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
@@ -98,6 +101,14 @@ async fn answer(State(answers): State<Answers>, Query(query): Query<HashMap<Stri
     Body::from_stream(lines).into_response()
 }
 
+/// A port below those that the kernel gives to connections, which would take one between this look and the agent's start.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 1000) as u16 * 10;
+    let candidates = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
+    candidates.take(1000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}
+
 /// The agent as a process of its own, which is told of pods and of nothing else of this machine.
 struct Agent {
     process: Child,
@@ -109,7 +120,7 @@ struct Agent {
 impl Agent {
     fn start(kubeconfig: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("port").port();
+        let port = free_port();
         let mut command = Command::new(env!("CARGO_BIN_EXE_nodewhy"));
         for name in ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", "NODE_NAME"] {
             command.env_remove(name);
