@@ -45,13 +45,7 @@ impl NoSpace {
 
     fn evidence(&self, now: BootTime) -> impl Iterator<Item = Evidence> {
         let fresh = self.words.iter().filter(move |(at, ..)| now.seconds_since(at.boot) <= WORDS_SECONDS);
-        fresh.map(|(at, source, what)| Evidence {
-            source: *source,
-            time: at.wall,
-            what: what.clone(),
-            supports: true,
-            how_matched: "time: while the filesystem was full".into(),
-        })
+        fresh.map(|(at, source, what)| told(*source, *at, what.clone(), "time: while the filesystem was full"))
     }
 }
 

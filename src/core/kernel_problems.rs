@@ -234,7 +234,7 @@ impl Core {
         (told.told, told.at, told.due) = (told.trouble.count(), Some(now), None);
         let told = told.clone();
         self.tell_verdict(&told, weight);
-        if matches!(told.trouble.matter, Matter::Disk(_) | Matter::ReadOnly(_)) {
+        if matches!(told.trouble.matter, Matter::Disk(_) | Matter::ReadOnly(_) | Matter::ShutDown(_)) {
             self.look_at_unknown_mounts();
         }
     }

@@ -82,8 +82,7 @@ fn what_a_deleted_pod_was_followed_for_is_forgotten_in_the_end() {
     assert_eq!(bench.core.waiting.len(), 0);
     bench.deleted(50.0, crashed(2, 9.0));
     assert_eq!(bench.core.deaths.durable.terminations.len(), 2, "they may be told again");
-    #[allow(clippy::cast_precision_loss)]
-    bench.say(60.0 + KEEP_PODS_SECONDS as f64, Body::Tick);
+    bench.say(60.0 + f64::from(u32::try_from(KEEP_PODS_SECONDS).expect("an hour")), Body::Tick);
     assert_eq!(bench.core.deaths.durable.terminations.len(), 0);
 }
 

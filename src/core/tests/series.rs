@@ -80,7 +80,6 @@ fn a_kill_that_finds_no_series_is_counted_without_its_workload() {
 }
 
 #[test]
-#[allow(clippy::cast_precision_loss)]
 fn series_outlive_pods_but_not_those_that_only_a_pods_own_name_tells_apart() {
     let mut bench = Bench::watching(1.0);
     for (second, pod) in [(10.0, job(1)), (11.0, bare(2))] {
@@ -99,7 +98,7 @@ fn series_outlive_pods_but_not_those_that_only_a_pods_own_name_tells_apart() {
         (bench.counted("Job", "job-1"), bench.counted("Pod", "runner-2"), bench.counted("Job", "job-3")),
         (Some(1), Some(1), Some(0))
     );
-    let later = 60.0 + KEEP_PODS_SECONDS as f64;
+    let later = 60.0 + f64::from(u32::try_from(KEEP_PODS_SECONDS).expect("an hour"));
     bench.say(later, Body::Tick);
     bench.pod(later + 1.0, job(4));
     assert_eq!(bench.counted("Job", "job-1"), Some(1), "what is counted of a workload stays");
@@ -109,14 +108,13 @@ fn series_outlive_pods_but_not_those_that_only_a_pods_own_name_tells_apart() {
 }
 
 #[test]
-#[allow(clippy::cast_precision_loss)]
 fn a_restart_forgets_no_series_before_the_pods_are_known_again() {
     let mut bench = Bench::watching(1.0);
     bench.pod(10.0, failed(bare(2), 9.0));
     bench.ticks(11, 20);
     let stored = serde_json::to_string(&bench.core.checkpoint().expect("checkpoint")).expect("json");
     bench.core = Core::restore(serde_json::from_str(&stored).expect("json"));
-    let later = 60.0 + KEEP_PODS_SECONDS as f64;
+    let later = 60.0 + f64::from(u32::try_from(KEEP_PODS_SECONDS).expect("an hour"));
     bench.start(later);
     let list = PodSnapshot { pods: vec![job(3), failed(bare(2), 9.0)] };
     bench.say(later + 1.0, Body::Pods(PodUpdate::Listed(list)));
