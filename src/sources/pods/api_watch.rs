@@ -2,6 +2,7 @@
 
 use super::{
     object::{Unreadable, Watched},
+    pace::paced,
     source::{PodEvent, PodSource, PodSourceFailure},
 };
 use crate::{
@@ -11,10 +12,7 @@ use crate::{
 use futures::{StreamExt, future, stream::BoxStream};
 use kube::{
     Api, Client,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event},
-    },
+    runtime::watcher::{self, Event},
 };
 
 /// A client of the API server.
@@ -45,7 +43,7 @@ impl PodSource for ApiWatch {
         // Resource version 0 is answered from the API server's cache: thousands of agents that list at
         // once after an outage must not reach etcd.
         let config = watcher::Config::default().fields(&format!("spec.nodeName={node}")).any_semantic();
-        let events = watcher::watcher(Api::<Watched>::all(self.client), config).default_backoff();
+        let events = paced(watcher::watcher(Api::<Watched>::all(self.client), config));
         events.filter_map(|event| future::ready(told(event))).boxed()
     }
 }
@@ -81,7 +79,7 @@ fn failure(error: &watcher::Error) -> PodSourceFailure {
 }
 
 /// The status with which the API server refused to answer, if it did.
-fn refusal(error: &watcher::Error) -> Option<u16> {
+pub(super) fn refusal(error: &watcher::Error) -> Option<u16> {
     use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
     match error {
         InitialListFailed(kube::Error::Api(status))

@@ -1,11 +1,12 @@
 //! The pods of this node: one source that tells them, slim records.
 //!
 //! Flows in: what a [`PodSource`] tells; the one there is asks the API server (`api_watch`). Flows out:
-//! [`PodUpdate`]s. Of a Pod object only what is needed is read (`object`) and made a record (`record`). Works without the API server: what was learnt stays, the source says that
-//! it is down, and tries again with jitter.
+//! [`PodUpdate`]s. Of a Pod object only what is needed is read (`object`) and made a record (`record`). Works without the
+//! API server: what was learnt stays, the source says that it is down, and tries again with jitter (`pace`).
 
 mod api_watch;
 mod object;
+mod pace;
 mod record;
 mod source;
 
@@ -22,8 +23,7 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/tok
 /// The agents of a cluster that start together ask the API server within this time, each at its own moment.
 const START_SPREAD: Duration = Duration::from_secs(2);
 
-/// The longest wait for a client. The watch itself waits 0.8 to 30 s and as much again by chance, so
-/// that after an outage the agents of a cluster come back spread over a minute.
+/// The longest wait for a client. How long the watch itself waits is in `pace`.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Whether this process runs in a pod that may talk to the API server.
