@@ -18,7 +18,7 @@ use crate::{
     record::Recorder,
     signal::{Body, KubeletPosition, NodeFacts, Signal},
     sources::{
-        self, Outlet, Stop, Stopper,
+        self, Bell, Outlet, Stop, Stopper,
         cgroups::SamplerHandle,
         container_log,
         disks::{self, DisksHandle},
@@ -62,6 +62,7 @@ pub struct Agent {
     requests: mpsc::Receiver<oneshot::Sender<Arc<Snapshot>>>,
     reader: CoreReader,
     sampler: SamplerHandle,
+    kernel_log: Bell,
     disks: Option<DisksHandle>,
     kubelet: Option<KubeletApiHandle>,
     stopper: Stopper,
@@ -158,7 +159,7 @@ impl Agent {
         let (stopper, stop) = sources::stop().context("cannot make a pipe")?;
         let (ask, requests) = mpsc::channel(WAITING_READERS);
         let sampler = sources::cgroups::spawn(&config.roots, outlet.clone()).context("cannot start the sampler's thread")?;
-        let mut threads = start_threads(config, &facts, positions, &outlet, &stop)?;
+        let (kernel_log, mut threads) = start_threads(config, &facts, positions, &outlet, &stop)?;
         let disks = start_disks(config, &facts, &outlet, &stop, &mut threads)?;
         let mut tasks = start_tasks(config, &facts, &outlet);
         let kubelet = config.kubelet_api.clone().map(|api| {
@@ -174,6 +175,7 @@ impl Agent {
             requests,
             reader: CoreReader { ask, outlet },
             sampler,
+            kernel_log,
             disks,
             kubelet,
             stopper,
@@ -233,6 +235,7 @@ impl Agent {
         match effect {
             Effect::Finding { change, finding } => say(&mut self.log, change, &finding),
             Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
+            Effect::ReadKernelLog => self.kernel_log.ring(),
             Effect::MeasureStorage => self.disks.iter().for_each(DisksHandle::measure_soon),
             Effect::AskKubelet(question) => {
                 let question = match question {
@@ -304,11 +307,12 @@ fn start_threads(
     positions: Positions,
     outlet: &Outlet,
     stop: &Stop,
-) -> anyhow::Result<Vec<std::thread::JoinHandle<()>>> {
+) -> anyhow::Result<(Bell, Vec<std::thread::JoinHandle<()>>)> {
     let resume = kernel_log::Resume { seq: positions.kernel_log.sequence(), cursor: None, boot_time: positions.kernel_log.boot };
     let (roots, boot) = (config.roots.clone(), facts.boot_id.clone());
     let log = kernel_log::spawn(config.kernel_log, roots, boot, resume, outlet.clone(), stop.clone());
-    let mut threads = vec![log.context("cannot start the kernel log's thread")?];
+    let (kernel_log, thread) = log.context("cannot start the kernel log's thread")?;
+    let mut threads = vec![thread];
     let mounts = mounts::spawn(&config.roots, outlet.clone(), stop.clone());
     threads.push(mounts.context("cannot start the mounts' thread")?);
     // What was switched off is not missed: findings name only sources that were wanted.
@@ -323,7 +327,7 @@ fn start_threads(
         let etcd = etcd_log::spawn(&config.roots.pod_logs, outlet.clone(), stop.clone());
         threads.push(etcd.context("cannot start the thread of etcd's log")?);
     }
-    Ok(threads)
+    Ok((kernel_log, threads))
 }
 
 fn start_disks(

@@ -38,6 +38,9 @@ const SCENARIO: &str = "e2e-";
 /// emulated node and with probes.
 const FOLLOWED_SECONDS: u64 = 150;
 
+/// An outage of the API server takes longer: a minute, and another until the agents ask again.
+const UPHEAVAL: (&str, u64) = ("e2e-upheaval", 330);
+
 /// A charge that moved by less than this share tells nothing new.
 const MOVED: u64 = 8;
 
@@ -123,7 +126,7 @@ impl Scenario {
         let (mut core, mut cut, mut samples) = (Core::new(), Vec::new(), BTreeMap::new());
         for signal in signals {
             let record = matches!(signal.body, Body::Kernel(_)).then(|| records.next().expect("one for each"));
-            if signal.at.boot.seconds_since(self.begins) > FOLLOWED_SECONDS {
+            if signal.at.boot.seconds_since(self.begins) > self.followed_seconds() {
                 break;
             }
             let own = match (&signal.body, record) {
@@ -139,6 +142,11 @@ impl Scenario {
             cut.push(signal);
         }
         cut
+    }
+
+    fn followed_seconds(&self) -> u64 {
+        let (upheaval, seconds) = UPHEAVAL;
+        if self.namespace == upheaval { seconds } else { FOLLOWED_SECONDS }
     }
 
     fn own(&self, body: &Body) -> Option<Body> {

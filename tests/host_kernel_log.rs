@@ -53,7 +53,7 @@ fn inject(what: &str) -> String {
 }
 
 fn start(choice: KernelLogChoice, resume: Resume) -> Running {
-    let running = Running::start(|outlet, stop| spawn(choice, Roots::default(), boot_id(), resume, outlet, stop));
+    let running = Running::start(|outlet, stop| spawn(choice, Roots::default(), boot_id(), resume, outlet, stop).map(|(_, thread)| thread));
     running.up();
     running
 }

@@ -30,7 +30,7 @@ use std::fs;
 const INCOMPATIBLE_FLAGS: usize = 12;
 
 fn start(choice: KernelLogChoice, roots: Roots, resume: Resume) -> Running {
-    Running::start(|outlet, stop| spawn(choice, roots, BootId(THIS_BOOT.into()), resume, outlet, stop))
+    Running::start(|outlet, stop| spawn(choice, roots, BootId(THIS_BOOT.into()), resume, outlet, stop).map(|(_, thread)| thread))
 }
 
 fn start_on(node: &Node, resume: Resume) -> Running {

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     diagnosis::{kill_ledger::Baseline, termination::Slot, vmstat::VmstatCheck},
     findings::FindingStore,
+    inventory::Remembered,
     model::BootId,
     signal::KubeletPosition,
 };
@@ -37,6 +38,9 @@ pub struct Checkpoint {
     /// Containers that were lost.
     #[serde(default)]
     pub lost: Lost,
+    /// Who the pods and containers are.
+    #[serde(default)]
+    pub inventory: Remembered,
     /// Findings.
     pub findings: FindingStore,
     /// Counters.

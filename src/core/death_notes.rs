@@ -61,6 +61,8 @@ pub struct DurableDeaths {
     probes: VecDeque<(PodUid, Option<String>, ProbeKill)>,
     pub(super) unplaced_kills: VecDeque<BootTime>,
     deletions: BTreeMap<String, (Timestamp, Option<u64>)>,
+    /// What the kubelet said of containers that end.
+    pub(super) words: DeathWords,
 }
 
 /// An end that a kill which is read late may still explain.
@@ -75,7 +77,6 @@ pub struct ToldEnd {
 #[derive(Debug, Default)]
 pub struct Deaths {
     pub(super) durable: DurableDeaths,
-    pub(super) words: DeathWords,
     last_words: VecDeque<((PodUid, String, u32), LastWords)>,
     excerpts: VecDeque<((PodUid, String, u32), Vec<String>)>,
     /// Whether the text of a log itself may be told.
@@ -175,6 +176,7 @@ impl Deaths {
     /// Forgets which pods crashed longer ago.
     pub(super) fn advance(&mut self, now: BootTime) {
         self.durable.crashed.retain(|_, at| now.seconds_since(*at) < CRASHED_SECONDS);
+        self.durable.words.advance(now);
         self.durable.told.retain(|told| now.seconds_since(told.death.noticed.boot) < LATE_SECONDS);
     }
 

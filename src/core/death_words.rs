@@ -4,6 +4,7 @@ use crate::{
     diagnosis::death::{Death, DeathWord, DeathWordKind},
     model::{BootTime, PodUid},
 };
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Words kept: as many as kills and faults.
@@ -15,8 +16,9 @@ const BEFORE_SECONDS: u64 = 90;
 /// Statuses have whole seconds, and the kubelet may speak after the runtime.
 const AFTER_MICROS: u64 = 2_500_000;
 
-/// The latest words.
-#[derive(Debug, Default)]
+/// The latest words. They survive a restart of the agent, because the lines that they stand in are not read again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct DeathWords {
     words: VecDeque<(PodUid, Option<String>, DeathWord)>,
 }
@@ -30,6 +32,15 @@ fn grace_of(word: &DeathWord) -> u64 {
 }
 
 impl DeathWords {
+    /// How long before an end its first word may have been said, where no grace period is longer.
+    pub const REACH_SECONDS: u64 = BEFORE_SECONDS;
+
+    /// Forgets words of ends that have surely been told.
+    pub fn advance(&mut self, now: BootTime) {
+        let over = |word: &DeathWord| now.seconds_since(word.at.boot) > 2 * BEFORE_SECONDS + grace_of(word);
+        self.words.retain(|(_, _, word)| !over(word));
+    }
+
     /// Notes a word; one without a container is about all of the pod's.
     pub fn note(&mut self, pod: PodUid, container: Option<String>, word: DeathWord) {
         if self.words.len() == MAX_WORDS {

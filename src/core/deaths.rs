@@ -1,6 +1,8 @@
 //! Ends of containers inside the core: noticed, held until their witnesses had time to speak, told, counted.
 
-use super::{ContainerKey, Core, Effect, KubeletQuestion, kernel_problems::outlives_pods, oom_telling::subject_key};
+use super::{
+    ContainerKey, Core, Effect, KubeletQuestion, death_words::DeathWords, kernel_problems::outlives_pods, oom_telling::subject_key,
+};
 use crate::{
     diagnosis::{
         death::{Correlation, Death, DeathExplanation, FaultNote, KillNote, Witnesses, log_command},
@@ -176,7 +178,8 @@ impl Core {
             fault: self.deaths.fault_of(death),
             probe: self.deaths.probe_of(death),
             probe_counts: self.probe_counts_of(death),
-            words: self.deaths.words.of(death),
+            words: self.deaths.durable.words.of(death),
+            kubelet_heard: self.kubelet_heard(death),
             last_words: self.deaths.last_words_of(death),
             starvation: self.starvation_of(death),
             log_doubt: self.log_doubt(death.ended.boot),
@@ -305,6 +308,13 @@ impl Core {
             return Some("it has a kill of that time that names no cgroup".into());
         }
         self.kernel_log.lost_lately(self.now?.boot).then(|| "records of it were lost at that time".into())
+    }
+
+    /// Whether what the kubelet said before this end would have been read.
+    fn kubelet_heard(&self, death: &Death) -> bool {
+        let before = BootTime(death.ended.boot.0.saturating_sub(DeathWords::REACH_SECONDS * 1_000_000));
+        let began = death.termination.state.started.map(|started| death.ended.at_wall_time(started).boot);
+        !death.termination.earlier && self.kubelet_log.heard_kills_since(began.map_or(before, |began| began.max(before)))
     }
 
     /// Notes what the kernel says about the faults of processes.

@@ -2,11 +2,17 @@
 //! thresholds that it read mean anything.
 
 use super::Core;
-use crate::signal::{SourceName, SourceReport};
+use crate::{
+    model::BootTime,
+    signal::{SourceName, SourceReport, SourceState},
+};
 
 impl Core {
     /// Takes in a source's own report.
-    pub(super) fn source_reported(&mut self, report: SourceReport) {
+    pub(super) fn source_reported(&mut self, report: SourceReport, at: BootTime) {
+        if report.source == SourceName::KubeletLog {
+            self.kubelet_log.heard(report.state == SourceState::Up, at);
+        }
         if report.source == SourceName::Disks {
             self.disks_report = Some(report);
             self.complete_disks_report();

@@ -20,6 +20,8 @@ pub enum Effect {
         /// Its path below the hierarchy's root.
         cgroup: String,
     },
+    /// The kernel has counted a kill, so its log has lines of it that have not come yet.
+    ReadKernelLog,
     /// Something took much of a disk: what pods have on it would tell who.
     MeasureStorage,
     /// The end of this dead container's log would complete an explanation.

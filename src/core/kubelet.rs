@@ -64,7 +64,12 @@ pub struct DurableKubelet {
     pub troubles: NodeTroubles,
     /// Who the kubelet is.
     pub life: KubeletLife,
+    /// Since when no line of its log was missed; `None` while it cannot be read.
+    heard_since: Option<BootTime>,
 }
+
+/// The kubelet names each kill of its own from this `-v` on (pkg/kubelet/kuberuntime/kuberuntime_container.go, `killContainer`).
+const NAMES_KILLS: u8 = 2;
 
 /// Failed tries of something that a pod needs before it can start.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +110,19 @@ impl KubeletLog {
     /// Goes on where an earlier run of the agent stopped.
     pub(super) fn resume(&mut self, position: KubeletPosition, durable: DurableKubelet) {
         (self.position, self.durable) = (position, durable);
+    }
+
+    /// The log can be read, or not, or lines of it were lost.
+    pub(super) fn heard(&mut self, whole: bool, at: BootTime) {
+        let since = self.durable.heard_since.unwrap_or(at);
+        self.durable.heard_since = whole.then_some(since);
+    }
+
+    /// Whether every kill by the kubelet since a moment has been read.
+    pub(super) fn heard_kills_since(&self, moment: BootTime) -> bool {
+        let life = &self.durable.life;
+        let verbosity = life.configured_verbosity.or(life.verbosity);
+        verbosity >= Some(NAMES_KILLS) && self.durable.heard_since.is_some_and(|since| since <= moment)
     }
 
     /// Where a restart reads on: what is not understood yet is read again.
@@ -214,17 +232,23 @@ impl Core {
             Situation::ProbeDecision { probe: Some(probe) } => self.probe_kill(pod, None, probe, said, at),
             Situation::KillReason { reason: KillReason::Probe(probe) } => self.probe_kill(pod, container, probe, said, at),
             Situation::KillReason { reason: KillReason::DefinitionChanged } => {
-                self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::DefinitionChanged, said });
+                self.deaths.durable.words.note(pod, container, DeathWord { at, kind: DeathWordKind::DefinitionChanged, said });
             }
             Situation::KillReason { reason: KillReason::Other } => {
-                self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::KillReason, said });
+                self.deaths.durable.words.note(pod, container, DeathWord { at, kind: DeathWordKind::KillReason, said });
             }
             Situation::Killing { grace_seconds } => {
-                self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::Killing { grace_seconds }, said });
+                self.deaths.durable.words.note(pod, container, DeathWord { at, kind: DeathWordKind::Killing { grace_seconds }, said });
             }
-            Situation::HookFailed => self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::HookFailed, said }),
-            Situation::KillFailed => self.deaths.words.note(pod, container, DeathWord { at, kind: DeathWordKind::KillFailed, said }),
-            Situation::SandboxChanged => self.deaths.words.note(pod, None, DeathWord { at, kind: DeathWordKind::SandboxChanged, said }),
+            Situation::HookFailed => {
+                self.deaths.durable.words.note(pod, container, DeathWord { at, kind: DeathWordKind::HookFailed, said })
+            }
+            Situation::KillFailed => {
+                self.deaths.durable.words.note(pod, container, DeathWord { at, kind: DeathWordKind::KillFailed, said })
+            }
+            Situation::SandboxChanged => {
+                self.deaths.durable.words.note(pod, None, DeathWord { at, kind: DeathWordKind::SandboxChanged, said })
+            }
             Situation::BackOff { delay: Some(delay) } => self.deaths.back_off_told(&pod, container.as_deref(), delay.as_secs()),
             Situation::ImagePullFailed { failure, backing_off, .. } => {
                 self.pod_word(PodWord { class: Some(start_failure::pull(failure)), repeats: backing_off, ..word(Cause::ImagePull) });

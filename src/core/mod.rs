@@ -153,11 +153,16 @@ impl Core {
         self.now = Some(now);
         match body {
             Body::Node(facts) => self.node(facts, at),
-            Body::Source(report) => self.source_reported(report),
+            Body::Source(report) => self.source_reported(report, at.boot),
             Body::Gap(gap) => {
                 self.health.lost(gap.source, gap.lost.unwrap_or(1));
-                if gap.source == SourceName::KernelLog {
-                    self.kernel_log.gap(at.boot);
+                match gap.source {
+                    SourceName::KernelLog => self.kernel_log.gap(at.boot),
+                    SourceName::KubeletLog => {
+                        self.kubelet_log.heard(false, at.boot);
+                        self.kubelet_log.heard(self.health.is_up(SourceName::KubeletLog), at.boot);
+                    }
+                    _ => {}
                 }
             }
             Body::Kernel(line) => self.kernel(&line, at),
@@ -221,6 +226,7 @@ impl Core {
             kubelet_log: self.kubelet_log.position(),
             kubelet: self.kubelet_log.durable.clone(),
             lost: self.lost.clone(),
+            inventory: self.inventory.remembered(),
             findings: self.findings.clone(),
             counters: self.counters.clone(),
             counted: self.counted.clone(),
@@ -241,6 +247,7 @@ impl Core {
             self.kernel_log.resume(checkpoint.kernel_log);
             self.kubelet_log.resume(checkpoint.kubelet_log, checkpoint.kubelet);
             self.lost = checkpoint.lost;
+            self.inventory.recall(checkpoint.inventory);
             self.findings = checkpoint.findings;
             self.counters = checkpoint.counters;
             self.counters.create_zeros();
@@ -296,6 +303,9 @@ impl Core {
         let place = CgroupPlace::of(&sample.path);
         self.inventory.sampled(at.boot, &place, sample);
         self.counters.kills_both_saw += self.ledger.counted(&place, sample, at.boot, self.started);
+        if self.ledger.awaits_log() {
+            self.effects.push(Effect::ReadKernelLog);
+        }
         self.container_changed(&place);
     }
 

@@ -1,6 +1,6 @@
 //! Pods inside the core: who is there, and who has left.
 
-use super::Core;
+use super::{Core, Effect};
 use crate::{
     diagnosis::termination::pod_key,
     inventory::KEEP_PODS_SECONDS,
@@ -44,6 +44,9 @@ impl Core {
     }
 
     fn pod(&mut self, pod: &PodRecord, at: Moment) -> Option<PodUid> {
+        if !self.inventory.knows(pod) {
+            self.effects.push(Effect::Save);
+        }
         let uid = self.inventory.pod_told(at, pod)?;
         self.name_kills(pod);
         self.watch_deaths(pod, &uid, at);

@@ -45,13 +45,15 @@ struct Bench {
     lag: f64,
     told: Vec<(Change, Finding)>,
     looks: Vec<String>,
+    log_readings: usize,
     asks: Vec<KubeletQuestion>,
     logs: Vec<(String, u32)>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let mut bench = Self { core: Core::new(), seq: 100, lag: 0.0, told: vec![], looks: vec![], asks: vec![], logs: vec![] };
+        let mut bench =
+            Self { core: Core::new(), seq: 100, lag: 0.0, told: vec![], looks: vec![], log_readings: 0, asks: vec![], logs: vec![] };
         bench.start(0.0);
         bench
     }
@@ -75,6 +77,7 @@ impl Bench {
             match effect {
                 Effect::Finding { change, finding } => self.told.push((change, *finding)),
                 Effect::Look { cgroup } => self.looks.push(cgroup),
+                Effect::ReadKernelLog => self.log_readings += 1,
                 Effect::ReadLog { container, attempt, .. } => self.logs.push((container, attempt)),
                 Effect::AskKubelet(question) => self.asks.push(question),
                 Effect::MeasureStorage | Effect::Save => {}
@@ -309,8 +312,10 @@ fn a_reused_pid_belongs_to_nobody() {
 fn a_kill_that_only_the_counter_saw_is_told_so() {
     let mut bench = Bench::new();
     bench.sample(1.0, POD, 60, Some(64), 4);
+    assert_eq!(bench.log_readings, 0);
     bench.sample(20.0, POD, 60, Some(64), 5);
     assert!(bench.told.is_empty());
+    assert_eq!(bench.log_readings, 1, "the log is looked at before its time");
     bench.say(26.0, Body::Tick);
     let finding = bench.only();
     assert_eq!((finding.attribution, finding.confidence), (Attribution::Counter, Confidence::Likely));
@@ -740,7 +745,7 @@ fn recorded_storm() -> Vec<Signal> {
 /// Findings and counters after all signals, with a crash after `cut` of them: the ring still holds everything.
 fn totals(signals: &[Signal], cut: Option<usize>) -> (Vec<(String, u64)>, u64) {
     let start = |core: Core| {
-        let mut bench = Bench { core, seq: 0, lag: 0.0, told: vec![], looks: vec![], asks: vec![], logs: vec![] };
+        let mut bench = Bench { core, seq: 0, lag: 0.0, told: vec![], looks: vec![], log_readings: 0, asks: vec![], logs: vec![] };
         bench.start(0.5);
         bench
     };

@@ -114,7 +114,7 @@ pub struct ProbeKill {
 }
 
 /// What the kubelet says about a container shortly before its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeathWord {
     /// When.
     pub at: Moment,
@@ -125,7 +125,8 @@ pub struct DeathWord {
 }
 
 /// What such a word is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DeathWordKind {
     /// The container's definition changed: someone edited the pod, or a new kubelet computes another hash.
     DefinitionChanged,
@@ -179,6 +180,8 @@ pub struct Witnesses<'a> {
     pub probe_counts: Vec<ProbeCountRise>,
     /// What else the kubelet said about it.
     pub words: Vec<DeathWord>,
+    /// Whether a kill by the kubelet would have been heard: its log is whole, and it prints enough.
+    pub kubelet_heard: bool,
     /// What the program said last.
     pub last_words: Option<LastWords>,
     /// What slowed it down.
@@ -336,6 +339,7 @@ impl Death {
         self.weigh_probe_counts(witnesses, &mut told);
         self.weigh_probe(witnesses, &mut told);
         self.weigh_kubelets_kill(witnesses, &mut told);
+        self.weigh_kubelets_silence(witnesses, &mut told);
         self.weigh_starvation(witnesses, &mut told);
         self.weigh_fault(witnesses, &mut told);
         self.weigh_last_words(witnesses, &mut told);
@@ -446,6 +450,29 @@ impl Death {
             told.not_found.push("the kubelet's reason for it".into());
             told.actions.push("Read what the kubelet logged right before it killed the container.".into());
         }
+    }
+
+    /// A kubelet that names each of its kills and named none did not kill: the end came from within, or from somebody else.
+    fn weigh_kubelets_silence(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
+        let said = witnesses.words.iter().any(|word| matches!(word.kind, DeathWordKind::Killing { .. }));
+        if !witnesses.kubelet_heard || said || witnesses.probe.is_some() || !self.came_from_outside() {
+            return;
+        }
+        const NOT_FOUND: &str = "a kill by the kubelet: its log names each one, and none of this container";
+        match (told.cause, self.termination.state.exit_code) {
+            (Cause::Completed, _) if told.blame == Blame::Insufficient => {
+                (told.confidence, told.blame) = (Confidence::Proven, Blame::Workload);
+                told.what = "ended with status 0 although it should have kept running, and not because the kubelet stopped it".into();
+            }
+            (Cause::LivenessProbe | Cause::StartupProbe, code) if told.blame == Blame::Insufficient => {
+                told.cause = Cause::Killed;
+                let signal = if code == 137 { "SIGKILL" } else { "SIGTERM" };
+                told.what = format!("was ended by {signal} from outside, and not by the kubelet for a probe that failed");
+            }
+            (Cause::Killed, _) => {}
+            _ => return,
+        }
+        told.not_found.push(NOT_FOUND.into());
     }
 
     /// Slowness explains a probe that failed. Of a kill by nobody knows whom it is only told.

@@ -164,6 +164,11 @@ impl KillLedger {
         open.settle()
     }
 
+    /// Whether kills are counted that the log has not told yet.
+    pub fn awaits_log(&self) -> bool {
+        self.open.values().any(|open| !open.counted.is_empty())
+    }
+
     /// A pod whose counter rose around `at` without a line of its own: the owner of a kill that the
     /// log does not place, if there is exactly one.
     pub fn owner_of_unplaced(&self, at: BootTime) -> Option<&CountedKill> {

@@ -11,6 +11,7 @@ mod pod;
 mod pressure;
 mod probe_history;
 mod recent;
+mod remembered;
 mod storage;
 mod workload;
 
@@ -19,6 +20,7 @@ pub use memory_history::{Growth, MemoryHistory};
 pub use pod::{Pod, PodContainer, Stage};
 pub use pressure::{PressureHistory, Stalled, Throttled};
 pub use probe_history::{ProbeHistory, Rise};
+pub use remembered::Remembered;
 pub use storage::{Held, Role, Storage, VolumeUse, is_remote};
 pub use workload::Workload;
 
@@ -27,6 +29,7 @@ use crate::{
     model::{BootTime, Bytes, CgroupPlace, ContainerId, Moment, Pid, PodUid, Resource},
     signal::{CgroupSample, Mount, MountTable, NodeFacts, NodeSample, PodRecord, ProbeCounts, ProcessesSample},
 };
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// How long a container instance that ended is remembered: the kubelet's longest back-off is 5 minutes,
@@ -66,7 +69,7 @@ pub struct Inventory {
 }
 
 /// Which container and attempt a container id is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct ContainerName {
     pod: PodUid,
     name: String,
@@ -195,6 +198,13 @@ impl Inventory {
             }
         }
         Some(uid)
+    }
+
+    /// Whether the pod and every instance that a record names are known, so that it says nothing new of who is who.
+    pub fn knows(&self, record: &PodRecord) -> bool {
+        let pod = Pod::kubelet_uid(record).and_then(|uid| self.pods.get(&uid));
+        let mut instances = record.containers.iter().filter_map(|container| container.container_id.as_deref());
+        pod.is_some_and(|pod| pod.listed) && instances.all(|id| ContainerId::parse_status(id).is_none_or(|id| self.names.contains_key(&id)))
     }
 
     /// Notes when a container instance ended, as its status says: surer than when its cgroup was missed.

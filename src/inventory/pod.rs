@@ -5,10 +5,11 @@ use crate::{
     model::{BootTime, Bytes, ContainerId, Moment, PodUid, Resource},
     signal::{CgroupSample, ContainerKind, ContainerRecord, ContainerState, PodRecord},
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One pod.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pod {
     /// Its uid in the kubelet's form.
     pub uid: PodUid,
@@ -27,8 +28,10 @@ pub struct Pod {
     /// The path of its cgroup.
     pub cgroup: Option<String>,
     /// The latest figures of its cgroup.
+    #[serde(skip)]
     pub sample: Option<Box<CgroupSample>>,
     /// How long its tasks waited lately.
+    #[serde(skip)]
     pub pressure: PressureHistory,
     /// Whether the API server or the kubelet's log directory has named it: it is this node's own.
     pub named: bool,
@@ -41,7 +44,8 @@ pub struct Pod {
 }
 
 /// How far a pod is in its life.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Nothing of it runs, or nobody has told.
     #[default]
@@ -64,7 +68,7 @@ impl Stage {
 }
 
 /// What is known of a container across its lives.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodContainer {
     /// Which list of the spec.
     pub kind: ContainerKind,

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The pressure of a node or a pod over the last minutes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PressureHistory {
     cpu: Recent<Pressure>,
     io: Recent<Pressure>,

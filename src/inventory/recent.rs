@@ -18,7 +18,7 @@ const READINGS: usize = (KEEP_SECONDS / APART_SECONDS) as usize + 2;
 const FRESH_SECONDS: u64 = 30;
 
 /// The readings of one set of figures.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recent<T> {
     readings: VecDeque<(BootTime, T)>,
 }

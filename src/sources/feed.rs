@@ -3,9 +3,9 @@
 //! Flows in: what one attempt to read came to. Flows out: signals, a report whenever the source's
 //! condition changes, and the next attempt after a wait. What is read is not known here.
 
-use super::{Outlet, Stop, Stopped};
+use super::{Outlet, Stop, Stopped, bell::Hearing, stop::Wake};
 use crate::signal::{Body, Gap, SourceName, SourceReport, SourceState};
-use std::time::Duration;
+use std::{io, os::fd::BorrowedFd, time::Duration};
 
 /// Waits between attempts: the first follows soon, a node without a readable log costs nothing.
 const BACK_OFF: [Duration; 4] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
@@ -85,6 +85,8 @@ pub(super) struct Feed<P> {
     outlet: Outlet,
     /// The order to stop, to wait with.
     pub(super) stop: Stop,
+    /// What is rung when the log has news that it does not tell of by itself.
+    bell: Option<Hearing>,
     /// The last line that was sent, or is covered by an earlier run.
     pub(super) position: P,
     /// The last report, which is not repeated.
@@ -96,7 +98,24 @@ pub(super) struct Feed<P> {
 
 impl<P: Clone + PartialEq> Feed<P> {
     pub(super) fn new(source: SourceName, position: P, outlet: Outlet, stop: Stop) -> Self {
-        Self { source, outlet, stop, position, told: None, told_loss: None }
+        Self { source, outlet, stop, bell: None, position, told: None, told_loss: None }
+    }
+
+    /// Also wakes when it is rung.
+    pub(super) fn with_bell(self, bell: Hearing) -> Self {
+        Self { bell: Some(bell), ..self }
+    }
+
+    /// Waits until the log's own descriptor can be read, somebody rings, or the time is over.
+    ///
+    /// # Errors
+    /// Those of poll(2).
+    pub(super) fn wait(&self, fd: Option<BorrowedFd<'_>>, longest: Duration) -> io::Result<Wake> {
+        let time = self.bell.as_ref().map_or(longest, |bell| bell.wait(longest));
+        let fds: Vec<_> = fd.into_iter().chain(self.bell.as_ref().and_then(Hearing::fd)).collect();
+        let wake = self.stop.wait_readable_any(&fds, Some(time))?;
+        self.bell.iter().for_each(Hearing::take);
+        Ok(wake)
     }
 
     /// Sends, waiting for room.
@@ -154,5 +173,25 @@ impl<P: Clone + PartialEq> Feed<P> {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::{self, bell::bell};
+
+    #[test]
+    fn a_ring_ends_a_wait() {
+        let (outlet, _signals) = sources::channel();
+        let (_stopper, stop) = sources::stop().expect("pipe");
+        let (mut bell, hearing) = bell().expect("sockets");
+        let feed = Feed::new(SourceName::KernelLog, (), outlet, stop).with_bell(hearing);
+        let waiting = std::thread::spawn(move || {
+            let first = feed.wait(None, Duration::from_secs(600)).expect("poll");
+            (first, feed.wait(None, Duration::from_secs(600)).expect("poll"))
+        });
+        bell.ring();
+        assert_eq!(waiting.join().expect("thread"), (Wake::Ready, Wake::TimedOut), "and the next one is short");
     }
 }

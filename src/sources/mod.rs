@@ -4,6 +4,7 @@
 //! no parser of meaning, no diagnosis and no exporter. A source that fails says so with a
 //! [`SourceReport`](crate::signal::SourceReport), tries again, and never takes the agent down.
 
+mod bell;
 pub mod cgroups;
 pub mod container_log;
 pub mod disks;
@@ -22,5 +23,6 @@ pub mod pods;
 pub mod replay;
 mod stop;
 
+pub use bell::Bell;
 pub use outlet::{Outlet, Stopped, channel, now};
 pub use stop::{Stop, Stopper, Wake, stop};

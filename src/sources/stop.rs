@@ -84,7 +84,15 @@ impl Stop {
     /// # Errors
     /// Those of poll(2), interruption aside.
     pub fn wait_readable(&self, fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<Wake> {
-        self.wait_for(fd, PollFlags::POLLIN, timeout)
+        self.wait_for(&[fd], PollFlags::POLLIN, timeout)
+    }
+
+    /// The same for several descriptors, of which one is enough.
+    ///
+    /// # Errors
+    /// Those of poll(2), interruption aside.
+    pub fn wait_readable_any(&self, fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Wake> {
+        self.wait_for(fds, PollFlags::POLLIN, timeout)
     }
 
     /// The same for what a file announces apart from its content, such as a change of the mounts that it lists.
@@ -92,11 +100,12 @@ impl Stop {
     /// # Errors
     /// Those of poll(2), interruption aside.
     pub fn wait_priority(&self, fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<Wake> {
-        self.wait_for(fd, PollFlags::POLLPRI, timeout)
+        self.wait_for(&[fd], PollFlags::POLLPRI, timeout)
     }
 
-    fn wait_for(&self, fd: BorrowedFd<'_>, what: PollFlags, timeout: Option<Duration>) -> io::Result<Wake> {
-        let mut fds = [PollFd::new(fd, what), PollFd::new(self.0.pipe.as_fd(), PollFlags::POLLIN)];
+    fn wait_for(&self, fds: &[BorrowedFd<'_>], what: PollFlags, timeout: Option<Duration>) -> io::Result<Wake> {
+        let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, what)).collect();
+        fds.push(PollFd::new(self.0.pipe.as_fd(), PollFlags::POLLIN));
         let ready = match poll(&mut fds, timeout.map_or(PollTimeout::NONE, timeout_of)) {
             Ok(ready) => ready,
             Err(Errno::EINTR) => 0,

@@ -12,7 +12,7 @@ use nodewhy::{
     findings::{Change, Finding},
     model::{Bytes, ContainerId, Moment, PodUid},
     signal::{Body, Signal, SourceState},
-    sources::{self, Stopper, cgroups, cgroups::SamplerHandle, kernel_log, node_facts},
+    sources::{self, Bell, Stopper, cgroups, cgroups::SamplerHandle, kernel_log, node_facts},
 };
 use std::{
     fs::OpenOptions,
@@ -151,6 +151,7 @@ pub struct Agent {
     core: Core,
     signals: mpsc::Receiver<Signal>,
     sampler: SamplerHandle,
+    bell: Bell,
     stopper: Stopper,
     thread: std::thread::JoinHandle<()>,
     runtime: Runtime,
@@ -179,9 +180,9 @@ impl Agent {
         let (stopper, stop) = sources::stop().expect("pipe");
         let facts = facts();
         let sampler = cgroups::spawn(&Roots::default(), outlet.clone()).expect("thread");
-        let thread = kernel_log::spawn(log, Roots::default(), facts.boot_id.clone(), resume, outlet, stop).expect("thread");
+        let (bell, thread) = kernel_log::spawn(log, Roots::default(), facts.boot_id.clone(), resume, outlet, stop).expect("thread");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime");
-        let mut agent = Self { core, signals, sampler, stopper, thread, runtime, told: Vec::new(), heard: Vec::new() };
+        let mut agent = Self { core, signals, sampler, bell, stopper, thread, runtime, told: Vec::new(), heard: Vec::new() };
         agent.take(Signal { at: sources::now(), body: Body::Node(facts) });
         agent
     }
@@ -213,6 +214,7 @@ impl Agent {
             match effect {
                 Effect::Finding { change, finding } => self.told.push(Told { change, finding: *finding }),
                 Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
+                Effect::ReadKernelLog => self.bell.ring(),
                 Effect::ReadLog { .. } | Effect::MeasureStorage | Effect::AskKubelet(_) | Effect::Save => {}
             }
         }

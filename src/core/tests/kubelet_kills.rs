@@ -63,3 +63,53 @@ fn a_probe_and_a_container_that_was_not_killed_in_this_life_are_other_stories() 
     bench.say(100.0, Body::Tick);
     assert_eq!(bench.only().cause, Cause::Killed, "the kubelet killed the life before");
 }
+
+/// A container with a liveness probe that ends while the kubelet, which prints as much as `verbosity`, says nothing of it.
+fn ended_in_silence(verbosity: u64, exit_code: i32, interrupted: bool) -> Finding {
+    let mut bench = Bench::watching(1.0);
+    let source = |state| Body::Source(crate::signal::SourceReport { source: SourceName::KubeletLog, state, detail: "test".into() });
+    bench.say(1.0, source(crate::signal::SourceState::Up));
+    let other = "99999999-2222-3333-4444-555555555555";
+    let sign = match verbosity {
+        2 => format!("\"Killing container with a grace period\" pod=\"shop/db-1\" podUID=\"{other}\" containerName=\"db\" gracePeriod=30"),
+        _ => format!("\"Error syncing pod, skipping\" err=\"no\" pod=\"shop/db-1\" podUID=\"{other}\""),
+    };
+    bench.say(2.0, kubelet(1, &sign));
+    let probed = |state| {
+        let mut pod = pod(0, state, None);
+        pod.containers[0].liveness_probe = true;
+        pod
+    };
+    bench.pod(5.0, probed(ContainerState::Running { started: Some(moment(5.0).wall) }));
+    if interrupted {
+        bench.say(100.0, source(crate::signal::SourceState::Failing));
+        bench.say(101.0, source(crate::signal::SourceState::Up));
+    }
+    let checkpoint = serde_json::to_string(&bench.core.checkpoint().expect("boot known")).expect("json");
+    bench.core = Core::restore(serde_json::from_str(&checkpoint).expect("json"));
+    bench.start(110.0);
+    bench.say(110.0, source(crate::signal::SourceState::Up));
+    let state = TerminatedState { started: Some(moment(5.0).wall), ..ended(exit_code, "Error", 150.0) };
+    bench.pod(150.5, probed(ContainerState::Terminated(state)));
+    bench.say(180.0, Body::Tick);
+    bench.only()
+}
+
+#[test]
+fn a_kubelet_that_would_have_said_so_and_did_not_is_no_killer() {
+    let finding = ended_in_silence(2, 137, false);
+    assert_eq!((finding.cause, finding.blame), (Cause::Killed, Blame::Insufficient));
+    assert!(finding.summary.contains("was ended by SIGKILL from outside, and not by the kubelet for a probe"), "{}", finding.summary);
+    assert!(finding.not_found.iter().any(|looked| looked.contains("a kill by the kubelet")), "{:?}", finding.not_found);
+    let completed = ended_in_silence(2, 0, false);
+    assert_eq!((completed.cause, completed.confidence, completed.blame), (Cause::Completed, Confidence::Proven, Blame::Workload));
+    assert!(completed.summary.contains("not because the kubelet stopped it"), "{}", completed.summary);
+}
+
+#[test]
+fn the_silence_of_a_quiet_kubelet_or_of_a_log_with_a_gap_proves_nothing() {
+    for finding in [ended_in_silence(0, 137, false), ended_in_silence(2, 137, true)] {
+        assert_eq!((finding.cause, finding.confidence, finding.blame), (Cause::LivenessProbe, Confidence::Likely, Blame::Insufficient));
+    }
+    assert_eq!(ended_in_silence(0, 0, false).blame, Blame::Insufficient);
+}

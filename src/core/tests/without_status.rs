@@ -158,3 +158,22 @@ fn a_kill_is_dated_for_an_hour() {
     bench.say(3700.0, Body::Tick);
     assert_eq!(bench.core.snapshot().recent_kills, []);
 }
+
+#[test]
+fn an_agent_that_starts_while_the_api_server_is_away_knows_who_is_who_from_before() {
+    let mut bench = Bench::alone();
+    let stored = serde_json::to_string(&bench.core.checkpoint().expect("boot known")).expect("json");
+    bench.core = Core::restore(serde_json::from_str(&stored).expect("json"));
+    bench.start(8.0);
+    bench.dump(9.8, &path("a"), &path("a"), "app", 17);
+    bench.ticks(10, 20);
+    let finding = bench.only();
+    let subject = &finding.subjects[0];
+    assert_eq!((subject.container.as_deref(), subject.attempt), (Some("app"), Some(0)));
+    assert_eq!((subject.workload_kind.as_deref(), subject.workload.as_deref()), (Some("Deployment"), Some("web")));
+    bench.say(30.0, Body::Pods(PodUpdate::Listed(crate::signal::PodSnapshot::default())));
+    bench.ticks(31, 32);
+    assert!(bench.core.snapshot().workloads.iter().all(|workload| workload.pods == 1), "it ended lately");
+    bench.say(31.0 + 3700.0, Body::Tick);
+    assert_eq!(bench.core.snapshot().workloads, [], "what the first list does not have is gone");
+}

@@ -6,9 +6,13 @@
 //! own indexes, never by reading from the head: pages of others would stay mapped (measured: 142 MB
 //! for a journal of 170 MB).
 
+mod descriptor;
 mod directory;
 
-use super::feed::{Ended, Failure, Feed};
+use super::{
+    feed::{Ended, Failure, Feed},
+    stop::Wake,
+};
 use crate::{model::BootId, signal::SourceState};
 use jiff::Timestamp;
 use std::{
@@ -17,7 +21,7 @@ use std::{
 };
 use systemd::journal::{JournalWaitResult, OpenDirectoryOptions};
 
-/// How long to wait for a new entry before asking whether the agent stops.
+/// How long to wait for a change: on a network filesystem the library finds one only when it is asked.
 const WAIT: Duration = Duration::from_secs(1);
 /// After catching up over this many entries the journal is opened anew, which gives the pages back.
 const BACKLOG: usize = 256;
@@ -126,17 +130,15 @@ impl Journal {
     fn follow_files<R: Reading>(&mut self, reading: &mut R, feed: &mut Feed<R::Position>) -> Result<(), Ended> {
         reading.seek(self, feed).map_err(|error| self.failed(&error))?;
         let backlog = self.drain(reading, feed)?;
-        // The first wait tells of the files that were found at opening as if they were new.
-        self.wait(Duration::ZERO)?;
+        // The first wait does not wait: it tells of the files that were found at opening as if they were new.
+        let found = self.files.wait(Some(Duration::ZERO));
+        self.change(found)?;
         if backlog > BACKLOG {
             return Ok(());
         }
         loop {
             self.drain(reading, feed)?;
-            if feed.stop.stopped() {
-                return Err(Ended::Stopped);
-            }
-            if self.wait(WAIT)? == Change::Files {
+            if self.wait_for_change(feed)? == Change::Files {
                 self.drain(reading, feed)?;
                 return Ok(());
             }
@@ -195,12 +197,21 @@ impl Journal {
         }
     }
 
-    fn wait(&mut self, time: Duration) -> Result<Change, Ended> {
-        let change = match self.files.wait(Some(time)) {
-            Ok(JournalWaitResult::Invalidate) => Change::Files,
-            Ok(JournalWaitResult::Append | JournalWaitResult::Nop) => Change::Entries,
-            Err(error) if error.raw_os_error() == Some(nix::libc::EINTR) => Change::Entries,
-            Err(error) => return Err(self.failed(&error)),
+    /// Waits until the library has a change to tell, or somebody rings: journald lets others know of an entry up to a
+    /// quarter of a second after it is written, and an entry can be read before.
+    fn wait_for_change<P: Clone + PartialEq>(&mut self, feed: &Feed<P>) -> Result<Change, Ended> {
+        let waited = descriptor::of(&self.files).and_then(|fd| Ok(feed.wait(Some(fd), WAIT)?));
+        if waited.map_err(|error| self.failed(&error))? == Wake::Stopped {
+            return Err(Ended::Stopped);
+        }
+        let found = self.files.process();
+        self.change(found)
+    }
+
+    fn change(&mut self, found: Result<JournalWaitResult, systemd::Error>) -> Result<Change, Ended> {
+        let change = match found.map_err(|error| self.failed(&error))? {
+            JournalWaitResult::Invalidate => Change::Files,
+            JournalWaitResult::Append | JournalWaitResult::Nop => Change::Entries,
         };
         // A file that was deleted while waiting was not damaged.
         self.usage = self.files.usage().unwrap_or_default();

@@ -19,7 +19,8 @@ mod syslog;
 pub use position::Resume;
 
 use super::{
-    Outlet, Stop,
+    Bell, Outlet, Stop,
+    bell::bell,
     feed::{Ended, Failure},
 };
 use crate::{
@@ -115,10 +116,10 @@ pub fn probe(choice: KernelLogChoice, roots: &Roots, boot_id: &BootId) -> Vec<Pr
     Transport::of(choice).iter().map(probe).collect()
 }
 
-/// Starts the thread that reads the log until the agent stops.
+/// Starts the thread that reads the log until the agent stops. Whoever learns of a kill elsewhere rings the bell.
 ///
 /// # Errors
-/// The process may not start another thread.
+/// The process may not start another thread, or has no descriptor left.
 pub fn spawn(
     choice: KernelLogChoice,
     roots: Roots,
@@ -126,13 +127,15 @@ pub fn spawn(
     resume: Resume,
     outlet: Outlet,
     stop: Stop,
-) -> io::Result<thread::JoinHandle<()>> {
-    let feed = Feed::new(SourceName::KernelLog, resume, outlet, stop);
+) -> io::Result<(Bell, thread::JoinHandle<()>)> {
+    let (bell, hearing) = bell()?;
+    let feed = Feed::new(SourceName::KernelLog, resume, outlet, stop).with_bell(hearing);
     let machine = Machine { roots, boot_id };
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("kernel-log".into())
         .stack_size(STACK)
-        .spawn(move || feed.keep_trying(|feed| read_once(choice, &machine, feed)))
+        .spawn(move || feed.keep_trying(|feed| read_once(choice, &machine, feed)))?;
+    Ok((bell, thread))
 }
 
 /// What is read, and of which boot.

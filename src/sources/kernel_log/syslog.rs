@@ -1,12 +1,15 @@
 //! syslog(2): the kernel's ring as text, polled. Needs CAP_SYSLOG, no device and no mount.
 //!
-//! Flows in: the whole buffer, every second. Flows out: the lines that were not in it before.
+//! Flows in: the whole buffer, every second and when the bell rings. Flows out: the lines that were not in it before.
 //! There are no sequence numbers: that lines were lost shows only as a reading that has nothing in
 //! common with the one before. The log is read with `READ_ALL`, which takes nothing from anybody;
 //! never with `READ`, nor through `/proc/kmsg`, which take the lines away from the node's own daemon.
 
 use super::{Ended, Failure, Feed, Follow, position::syslog_time, rights::Rights};
-use crate::signal::{Body, Gap, KernelLine, SourceName, SourceState};
+use crate::{
+    signal::{Body, Gap, KernelLine, SourceName, SourceState},
+    sources::stop::Wake,
+};
 use std::{collections::VecDeque, io, time::Duration};
 
 /// Between two readings. A ring of 128 KiB holds about 1,300 lines, a burst of 650 lines a second.
@@ -58,7 +61,7 @@ pub(super) fn probe(rights: Rights) -> Result<String, Failure> {
 
 impl Follow for Syslog {
     fn describe(&self) -> String {
-        format!("syslog(2), polled every {} s; losses are noticed, not counted", PERIOD.as_secs())
+        format!("syslog(2), polled every {} s and when a kill is counted; losses are noticed, not counted", PERIOD.as_secs())
     }
 
     fn follow(&mut self, feed: &mut Feed) -> Ended {
@@ -66,8 +69,10 @@ impl Follow for Syslog {
             if let Err(ended) = self.poll(feed) {
                 return ended;
             }
-            if feed.stop.wait(PERIOD) {
-                return Ended::Stopped;
+            match feed.wait(None, PERIOD) {
+                Ok(Wake::Ready | Wake::TimedOut) => {}
+                Ok(Wake::Stopped) => return Ended::Stopped,
+                Err(error) => return Ended::Failed(failure(&error, Rights::default())),
             }
         }
     }

@@ -25,7 +25,7 @@ impl Running {
         let (sender, signals) = mpsc::channel();
         thread::spawn(move || while receiver.blocking_recv().is_some_and(|signal| sender.send(signal).is_ok()) {});
         let (stopper, stop) = stop().expect("pipe");
-        let thread = spawn(choice, roots, BootId("0".repeat(32)), resume, outlet, stop).expect("thread");
+        let (_, thread) = spawn(choice, roots, BootId("0".repeat(32)), resume, outlet, stop).expect("thread");
         Self { signals, stopper, thread }
     }
 

@@ -42,6 +42,17 @@ class Contains:
         return f"a text with /{self.pattern}/"
 
 
+class Noted:
+    """A number that only shows while the test runs."""
+    value = None
+
+    def accepts(self, value):
+        return self.value is not None and value == self.value
+
+    def __str__(self):
+        return "a number that was not noted" if self.value is None else f"{self.value}, as noted"
+
+
 def accepts(expected, value):
     if hasattr(expected, "accepts"):
         return expected.accepts(value)
