@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 /// Lives told: enough to see a pattern.
 const LIVES: usize = 8;
 
-/// How exactly statuses tell when a container ended.
-const TIMELY_MICROS: u64 = 2_000_000;
+/// How exactly it is known when a container ended: statuses have whole seconds, and an end without one is noticed when
+/// the log directory is next looked at, up to ten seconds later.
+const TIMELY_MICROS: u64 = 12_000_000;
 
 /// A container that ran for this long has no back-off any more: the kubelet takes it for healthy again.
 const HEALTHY_SECONDS: u64 = 600;
@@ -156,6 +157,15 @@ mod tests {
         let told = story.told().expect("a loop");
         assert_eq!(told.lives.iter().filter_map(|life| life.attempt).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(told.interval_seconds, Some(22));
+    }
+
+    #[test]
+    fn an_end_without_a_status_stands_before_the_next_life_though_it_is_noticed_later() {
+        let mut story = Story::default();
+        story.died(at(50), Cause::AppError, life(4));
+        story.died(at(56), Cause::Unknown, life(3));
+        let told = story.told().expect("a loop");
+        assert_eq!(told.lives.iter().filter_map(|life| life.attempt).collect::<Vec<_>>(), [3, 4]);
     }
 
     #[test]
