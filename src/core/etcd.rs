@@ -24,8 +24,23 @@ impl Core {
     /// Reads a line of etcd's log.
     pub(super) fn etcd(&mut self, line: &EtcdLine, at: Moment) {
         self.health.record(SourceName::EtcdLog, at);
-        let Some(complaint) = EtcdComplaint::of(&line.text) else { return };
-        let happened = time_of(&line.text).map_or(at, |wall| at.at_wall_time(wall));
+        if let Some(complaint) = EtcdComplaint::of(&line.text) {
+            let happened = time_of(&line.text).map_or(at, |wall| at.at_wall_time(wall));
+            self.etcd_complains(complaint, happened, at);
+        }
+    }
+
+    /// Reads a line of the log of a kubelet that runs in one process with etcd, as k3s's does; whether it is etcd's.
+    pub(super) fn embedded_etcd(&mut self, text: &str, happened: Moment) -> bool {
+        // The first field of the logger that etcd uses (zap); klog's JSON begins with the time.
+        let is_etcds = text.starts_with("{\"level\":");
+        if let Some(complaint) = EtcdComplaint::of(text).filter(|_| is_etcds) {
+            self.etcd_complains(complaint, happened, happened);
+        }
+        is_etcds
+    }
+
+    fn etcd_complains(&mut self, complaint: EtcdComplaint, happened: Moment, at: Moment) {
         let Some((sign, said)) = starved(complaint) else { return };
         let news = self.kubelet_log.durable.troubles.control_plane(sign, said, happened, at.boot);
         let waited = if news.is_empty() { vec![] } else { self.waited_for(happened) };

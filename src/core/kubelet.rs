@@ -182,7 +182,7 @@ impl Core {
             KubeletOrigin::Journal { boot_time: Some(boot), .. } => at.at_boot_time(*boot),
             _ => at,
         };
-        if self.userspace_oom(line, happened) {
+        if self.embedded_etcd(&line.text, happened) || self.userspace_oom(line, happened) {
             self.kubelet_log.position.pass(line);
             return;
         }

@@ -20,10 +20,13 @@ impl Core {
 
     /// Looks after the node's troubles. Silence means nothing while a log cannot be read.
     pub(super) fn advance_node(&mut self, now: Moment) {
-        let readable = Readable {
-            kubelet_log: self.health.is_up(SourceName::KubeletLog),
-            etcd_log: matches!(self.health.state(SourceName::EtcdLog), Some(SourceState::Up | SourceState::Absent)),
+        let kubelet_log = self.health.is_up(SourceName::KubeletLog);
+        let etcd_log = match self.health.state(SourceName::EtcdLog) {
+            Some(state) => matches!(state, SourceState::Up | SourceState::Absent),
+            // Without an etcd of its own, only one inside the kubelet's process can have complained.
+            None => kubelet_log,
         };
+        let readable = Readable { kubelet_log, etcd_log };
         let news = self.kubelet_log.durable.troubles.advance(now.boot, readable);
         self.node_news(news, now);
     }

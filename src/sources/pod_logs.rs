@@ -12,17 +12,20 @@ use crate::{
 };
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs, io,
     os::fd::AsFd,
     path::{Path, PathBuf},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 /// Attempts rise inside a pod's own directory, which is not watched: they are looked for this often.
-/// It is how late an end is noticed while the API server is away; 250 containers take some 2 ms.
+/// It is how late an end is noticed while the API server is away.
 const RESCAN: Duration = Duration::from_secs(10);
+
+/// Longer than any filesystem's tick.
+const TICK: Duration = Duration::from_secs(2);
 
 /// A new pod's directory is made empty and filled a moment later.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -44,7 +47,8 @@ struct PodDirectory {
 /// # Errors
 /// The process may not start another thread.
 pub fn spawn(dir: &Path, outlet: Outlet, stop: Stop) -> io::Result<thread::JoinHandle<()>> {
-    let follower = Follower { dir: dir.to_owned(), outlet, known: BTreeMap::new(), followed: false, told: None };
+    let directories = Directories::default();
+    let follower = Follower { dir: dir.to_owned(), directories, outlet, known: BTreeMap::new(), followed: false, told: None };
     thread::Builder::new().name("pod-logs".into()).stack_size(256 << 10).spawn(move || {
         // The only error is that nobody listens any more.
         let _ = follower.follow(&stop);
@@ -53,6 +57,7 @@ pub fn spawn(dir: &Path, outlet: Outlet, stop: Stop) -> io::Result<thread::JoinH
 
 struct Follower {
     dir: PathBuf,
+    directories: Directories,
     outlet: Outlet,
     known: BTreeMap<String, PodDirectory>,
     /// Whether the directory has been read before.
@@ -77,7 +82,7 @@ impl Follower {
     }
 
     fn scan(&mut self) -> Result<(), Stopped> {
-        let present = match scan(&self.dir) {
+        let present = match self.directories.scan(&self.dir) {
             Ok(present) => present,
             Err(error) => return self.report(state_of(&error), format!("{}: {error}", self.dir.display())),
         };
@@ -118,16 +123,65 @@ fn watch(dir: &Path) -> nix::Result<Inotify> {
     Ok(inotify)
 }
 
-fn scan(dir: &Path) -> io::Result<BTreeMap<String, PodDirectory>> {
-    let entries = fs::read_dir(dir)?.flatten().take(MAX_PODS);
-    Ok(entries
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
+/// What directories held when they were last read. A directory whose time of change is the same still holds it, so
+/// that a scan asks the kernel once for each instead of reading them all.
+#[derive(Debug, Default)]
+struct Directories {
+    held: HashMap<PathBuf, Held>,
+    /// What the scan before held and this one has not come to yet.
+    before: HashMap<PathBuf, Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    changed: SystemTime,
+    /// Read so long after the change that another one would show: times of change are as coarse as the kernel's tick.
+    settled: bool,
+    entries: Vec<String>,
+}
+
+impl Held {
+    fn read(dir: &Path, changed: SystemTime) -> Option<Self> {
+        let entries = fs::read_dir(dir).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        Some(Self { changed, settled: changed.elapsed().is_ok_and(|age| age > TICK), entries })
+    }
+}
+
+impl Directories {
+    /// The names in a directory; none of one that vanishes meanwhile.
+    fn entries(&mut self, dir: &Path) -> &[String] {
+        let known = self.before.remove(dir);
+        let Some(changed) = fs::metadata(dir).and_then(|dir| dir.modified()).ok() else { return &[] };
+        let held = known.filter(|held| held.settled && held.changed == changed).or_else(|| Held::read(dir, changed));
+        held.map_or(&[], |held| &self.held.entry(dir.to_owned()).insert_entry(held).into_mut().entries)
+    }
+
+    /// Every pod that has a directory.
+    fn scan(&mut self, dir: &Path) -> io::Result<BTreeMap<String, PodDirectory>> {
+        let names = fs::read_dir(dir)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let names: Vec<_> = names.filter(|name| split_name(name).is_some()).take(MAX_PODS).collect();
+        self.before = std::mem::take(&mut self.held);
+        let told = names.into_iter().filter_map(|name| {
             let (namespace, pod, uid) = split_name(&name)?;
-            let containers = containers(&entry.path());
+            let containers = self.containers(&dir.join(&name));
             Some((name.clone(), PodDirectory { namespace: namespace.into(), name: pod.into(), uid, containers }))
-        })
-        .collect())
+        });
+        let told = told.collect();
+        self.before.clear();
+        Ok(told)
+    }
+
+    /// Containers and the highest attempt whose log exists.
+    fn containers(&mut self, pod: &Path) -> Vec<(String, u32)> {
+        let names = self.entries(pod).to_vec();
+        let attempts = names.into_iter().filter_map(|name| {
+            let attempts = self.entries(&pod.join(&name)).iter().filter_map(|file| file.split_once(".log")?.0.parse().ok());
+            attempts.max().map(|attempt| (name, attempt))
+        });
+        let mut containers: Vec<_> = attempts.collect();
+        containers.sort();
+        containers
+    }
 }
 
 /// Neither a namespace nor a pod's name nor a uid can hold an underscore.
@@ -135,23 +189,6 @@ pub(super) fn split_name(name: &str) -> Option<(&str, &str, PodUid)> {
     let (namespace, rest) = name.split_once('_')?;
     let (pod, uid) = rest.rsplit_once('_')?;
     (!namespace.is_empty() && !pod.is_empty()).then_some((namespace, pod, PodUid::parse(uid)?))
-}
-
-/// Containers and the highest attempt whose log exists. A pod that vanishes meanwhile has none.
-fn containers(pod: &Path) -> Vec<(String, u32)> {
-    let Ok(entries) = fs::read_dir(pod) else { return Vec::new() };
-    let mut containers: Vec<_> = entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, highest_attempt(&entry.path())?)))
-        .collect();
-    containers.sort();
-    containers
-}
-
-fn highest_attempt(container: &Path) -> Option<u32> {
-    let entries = fs::read_dir(container).ok()?.flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.split_once(".log")?.0.parse().ok()).max()
 }
 
 #[cfg(test)]
@@ -207,5 +244,27 @@ mod tests {
         assert_eq!(report.state, SourceState::Absent);
         drop(stopper);
         thread.join().expect("no panic");
+    }
+
+    #[test]
+    fn an_attempt_is_seen_whenever_its_log_was_made() {
+        let dir = tempfile::tempdir().expect("dir");
+        let pod = format!("shop_web-1_{UID}");
+        let container = dir.path().join(&pod).join("app");
+        fs::create_dir_all(&container).expect("mkdir");
+        let mut directories = Directories::default();
+        let mut attempts = || directories.scan(dir.path()).expect("a directory")[&pod].containers.clone();
+        assert_eq!(attempts(), []);
+        fs::write(container.join("0.log"), "").expect("write");
+        assert_eq!(attempts(), [("app".to_owned(), 0)], "right after the last look");
+        // As if everything had happened long ago.
+        let old = SystemTime::now() - Duration::from_secs(60);
+        let age = |path: &Path| fs::File::open(path).expect("dir").set_modified(old).expect("time");
+        [&container, container.parent().expect("pod")].into_iter().for_each(age);
+        assert_eq!([attempts(), attempts()], [[("app".to_owned(), 0)], [("app".to_owned(), 0)]]);
+        fs::write(container.join("1.log"), "").expect("write");
+        assert_eq!(attempts(), [("app".to_owned(), 1)], "long after the last look");
+        fs::remove_dir_all(&container).expect("remove");
+        assert_eq!(attempts(), []);
     }
 }

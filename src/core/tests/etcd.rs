@@ -126,3 +126,30 @@ fn late_heartbeats_alone_are_told_when_they_go_on() {
     let finding = bench.starved().expect("told");
     assert!(finding.summary.contains("does not tell its followers in time"), "{}", finding.summary);
 }
+
+#[test]
+fn an_etcd_inside_of_the_kubelets_process_complains_in_the_kubelets_log() {
+    let mut bench = Bench::new();
+    bench.is_up(0.0, SourceName::KubeletLog);
+    let said = |bench: &mut Bench, second: f64, text: &str| {
+        let origin = KubeletOrigin::Journal {
+            cursor: format!("s={second}"),
+            boot_time: Some(moment(second).boot),
+            wall: None,
+            unit: "k3s.service".into(),
+            identifier: Some("k3s".into()),
+            invocation: Some("a1".into()),
+            is_pid1: false,
+            stream: None,
+            pid: None,
+        };
+        bench.say(second, Body::Kubelet(KubeletLine { origin, text: text.into() }));
+    };
+    said(&mut bench, 102.0, SYNCS[0]);
+    said(&mut bench, 109.0, SYNCS[1]);
+    said(&mut bench, 110.0, "time=\"2026-11-23T10:01:50Z\" level=info msg=\"Slow SQL (started: 1)\"");
+    let finding = bench.starved().expect("told");
+    assert!(finding.summary.starts_with("Etcd waits for its disk"), "{}", finding.summary);
+    bench.ticks(111, 230);
+    assert_eq!(bench.starved().expect("kept").state, FindingState::Resolved);
+}
