@@ -50,6 +50,10 @@ class TestRefusals(unittest.TestCase):
         ({"runtimeRootDir": ""}, 'runtimeRootDir is "": give the absolute path'),
         ({"kubeletConfigFile": "config.yaml"}, 'kubeletConfigFile is "config.yaml": give the absolute path'),
         ({"kubeletLog": "file"}, 'kubeletLog is "file": give auto, journal, none, or the absolute path'),
+        ({"kubeletUnits": "kubelet.service"}, "'/kubeletUnits': got string, want array"),
+        ({"kubeletUnits": ["kubelet.service, k3s"]}, 'kubeletUnits has "kubelet.service, k3s": give the unit\'s name as `systemctl'),
+        ({"runtimeUnits": [""]}, 'runtimeUnits has "": give the unit\'s name'),
+        ({"kubeletUnits": ["a"], "kubeletLog": "none"}, "not read with kubeletLog none: leave kubeletUnits empty"),
         ({"podLogsDir": "/var/log/../pods"}, "must not contain .. or end with /"),
         ({"kernelLog": "syslog"}, "does not grant CAP_SYSLOG: choose securityProfile syslog"),
         ({"kernelLog": "kmsg", "securityProfile": "syslog"}, "may not open /dev/kmsg: choose securityProfile kmsg"),
@@ -201,6 +205,12 @@ class TestProfiles(unittest.TestCase):
         pod = daemon("journal", kubeletLog="/var/lib/rancher/rke2/agent/logs/kubelet.log")
         self.assertEqual(host_paths(pod)["kubelet-log"]["path"], "/var/lib/rancher/rke2/agent/logs")
         self.assertNotIn("kubelet-log", host_paths(daemon("journal", kubeletLog="/var/log/kubelet.log")))
+
+    def test_units_are_named_only_where_somebody_names_them(self):
+        told = environment(daemon("journal", kubeletUnits=["node-agent", "a\\x2db.service"], runtimeUnits=["our-containerd"]))
+        self.assertEqual(told["NODEWHY_KUBELET_UNIT"], "node-agent,a\\x2db.service")
+        self.assertEqual(told["NODEWHY_RUNTIME_UNIT"], "our-containerd")
+        self.assertFalse({"NODEWHY_KUBELET_UNIT", "NODEWHY_RUNTIME_UNIT"} & set(environment(daemon("journal"))))
 
 
 class TestObjects(unittest.TestCase):

@@ -21,6 +21,16 @@
 {{- fail (printf "kubeletLog is %q: give auto, journal, none, or the absolute path of the file that the kubelet writes" .) -}}
 {{- end -}}
 {{- end -}}
+{{- range $value := list "kubeletUnits" "runtimeUnits" -}}
+{{- range $unit := get $.Values $value -}}
+{{- if not (regexMatch "^[A-Za-z0-9:_.@\\\\-]+$" $unit) -}}
+{{- fail (printf "%s has %q: give the unit's name as `systemctl list-units --type=service` shows it on a node, such as kubelet.service" $value $unit) -}}
+{{- end -}}
+{{- if not (has (include "nodewhy.kubeletLog" $) (list "auto" "journal")) -}}
+{{- fail (printf "%s names %s, a unit of the journal, which is not read with kubeletLog %s: leave %s empty, or set kubeletLog to auto" $value $unit (include "nodewhy.kubeletLog" $) $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $log := include "nodewhy.kernelLog" . -}}
 {{- if and (eq $log "syslog") (not (has $profile (list "syslog" "kmsg"))) -}}
 {{- fail (printf "kernelLog is syslog, and the securityProfile %s does not grant CAP_SYSLOG: choose securityProfile syslog" $profile) -}}
