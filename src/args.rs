@@ -72,6 +72,9 @@ pub struct SourceArgs {
     /// The container runtime's directory of images and layers; by default where runtimes and distributions have it.
     #[arg(long, env = "NODEWHY_RUNTIME_ROOT")]
     pub runtime_root: Option<PathBuf>,
+    /// The directory that CRI-O keeps images in, where that is not the one of the layers (`imagestore`); by default as its storage.conf says.
+    #[arg(long, env = "NODEWHY_IMAGE_ROOT")]
+    pub image_root: Option<PathBuf>,
     /// How to read the kernel's log; auto takes the first that works and says why not the others.
     #[arg(long, env = "NODEWHY_KERNEL_LOG", value_enum, default_value_t)]
     pub kernel_log: KernelLogChoice,
@@ -227,6 +230,8 @@ impl SourceArgs {
             pod_logs: self.pod_log_dir.clone(),
             kubelet: self.kubelet_root.clone().map_or_else(|| Roots::default().kubelet, |path| vec![path]),
             runtime: self.runtime_root.clone().map_or_else(|| Roots::default().runtime, |path| vec![path]),
+            images: self.image_root.clone(),
+            container_storage: Roots::default().container_storage,
             kubelet_logs: Roots::default().kubelet_logs,
         }
     }

@@ -28,6 +28,10 @@ pub struct Roots {
     pub kubelet: Vec<PathBuf>,
     /// Where the runtime may have images and layers; the first that holds any.
     pub runtime: Vec<PathBuf>,
+    /// Where the runtime has images alone, if somebody says so.
+    pub images: Option<PathBuf>,
+    /// Where CRI-O's directories may be configured; the first file that exists.
+    pub container_storage: Vec<PathBuf>,
     /// Files that a kubelet may log to where it does not log to the journal; the first that exists is read.
     pub kubelet_logs: Vec<PathBuf>,
 }
@@ -55,6 +59,9 @@ impl Default for Roots {
             ]
             .map(Into::into)
             .into(),
+            images: None,
+            // The administrator's before the one that is shipped (containers-storage.conf(5)).
+            container_storage: ["/etc/containers/storage.conf", "/usr/share/containers/storage.conf"].map(Into::into).into(),
             // Talos, RKE2, and k3s under OpenRC.
             kubelet_logs: ["/var/log/kubelet.log", "/var/lib/rancher/rke2/agent/logs/kubelet.log", "/var/log/k3s.log"]
                 .map(Into::into)

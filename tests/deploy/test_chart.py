@@ -48,6 +48,7 @@ class TestRefusals(unittest.TestCase):
         ({"stateDir": "run"}, 'stateDir is "run": give the absolute path'),
         ({"kubeletRootDir": "kubelet"}, 'kubeletRootDir is "kubelet": give the absolute path'),
         ({"runtimeRootDir": ""}, 'runtimeRootDir is "": give the absolute path'),
+        ({"imageRootDir": "images"}, 'imageRootDir is "images": give the absolute path'),
         ({"kubeletConfigFile": "config.yaml"}, 'kubeletConfigFile is "config.yaml": give the absolute path'),
         ({"kubeletLog": "file"}, 'kubeletLog is "file": give auto, journal, none, or the absolute path'),
         ({"kubeletUnits": "kubelet.service"}, "'/kubeletUnits': got string, want array"),
@@ -192,6 +193,14 @@ class TestProfiles(unittest.TestCase):
             self.assertEqual(mounts[name]["mountPropagation"], "HostToContainer")
         self.assertNotIn("kubelet-config", mounts, "it is inside of what is mounted")
         self.assertNotIn("/var/lib/kubelet", {p["path"] for p in host_paths(daemon("journal")).values()})
+
+    def test_images_of_their_own_are_a_folder_that_says_nothing_but_how_full_it_is(self):
+        for disks in ("filesystems", "pods"):
+            pod = daemon("journal", disks=disks, imageRootDir="/images")
+            self.assertEqual(environment(pod)["NODEWHY_IMAGE_ROOT"], "/images/nodewhy")
+            self.assertEqual(host_paths(pod)["image-disk"]["path"], "/images/nodewhy")
+        self.assertNotIn("image-disk", host_paths(daemon("journal", disks="none", imageRootDir="/images")))
+        self.assertNotIn("NODEWHY_IMAGE_ROOT", environment(daemon("journal")))
 
     def test_disks_that_are_not_mounted_are_not_looked_for(self):
         """They would be reported as missing for ever."""

@@ -6,12 +6,17 @@
 {{- fail (printf "%s is %q: give the absolute path on the node" $name (get $.Values $name)) -}}
 {{- end -}}
 {{- end -}}
+{{- with .Values.imageRootDir -}}
+{{- if not (hasPrefix "/" .) -}}
+{{- fail (printf "imageRootDir is %q: give the absolute path of CRI-O's imagestore on the node, or leave it empty" .) -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.kubeletConfigFile -}}
 {{- if not (hasPrefix "/" .) -}}
 {{- fail (printf "kubeletConfigFile is %q: give the absolute path on the node, or leave it empty" .) -}}
 {{- end -}}
 {{- end -}}
-{{- range $path := compact (list .Values.kubeletRootDir .Values.runtimeRootDir .Values.stateDir .Values.podLogsDir .Values.kubeletConfigFile (include "nodewhy.kubeletLog" .)) -}}
+{{- range $path := compact (list .Values.kubeletRootDir .Values.runtimeRootDir .Values.imageRootDir .Values.stateDir .Values.podLogsDir .Values.kubeletConfigFile (include "nodewhy.kubeletLog" .)) -}}
 {{- if or (has ".." (splitList "/" $path)) (hasSuffix "/" $path) -}}
 {{- fail (printf "the path %q must not contain .. or end with /" $path) -}}
 {{- end -}}
