@@ -318,7 +318,7 @@ fn start_threads(
     // What was switched off is not missed: findings name only sources that were wanted.
     if config.kubelet_log != KubeletLogChoice::None {
         let (choice, roots, boot) = (config.kubelet_log.clone(), config.roots.clone(), facts.boot_id.clone());
-        let log = kubelet_log::spawn(choice, roots, boot, positions.kubelet_log, outlet.clone(), stop.clone());
+        let log = kubelet_log::spawn(choice, &config.units, roots, boot, positions.kubelet_log, outlet.clone(), stop.clone());
         threads.push(log.context("cannot start the kubelet log's thread")?);
     }
     if config.pods != PodSourceChoice::None {

@@ -4,7 +4,7 @@ use crate::{
     cli,
     config::{
         AgentConfig, ConfigError, DisksChoice, KernelLogChoice, KubeletAddress, KubeletApi, KubeletLogChoice, Output, PodSourceChoice,
-        Roots, Trust,
+        Roots, Trust, UnitChoice, UnitName, Units,
     },
 };
 use clap::{Args, Parser, Subcommand};
@@ -72,12 +72,21 @@ pub struct SourceArgs {
     /// The container runtime's directory of images and layers; by default where runtimes and distributions have it.
     #[arg(long, env = "NODEWHY_RUNTIME_ROOT")]
     pub runtime_root: Option<PathBuf>,
+    /// The directory that CRI-O keeps images in, where that is not the one of the layers (`imagestore`); by default as its storage.conf says.
+    #[arg(long, env = "NODEWHY_IMAGE_ROOT")]
+    pub image_root: Option<PathBuf>,
     /// How to read the kernel's log; auto takes the first that works and says why not the others.
     #[arg(long, env = "NODEWHY_KERNEL_LOG", value_enum, default_value_t)]
     pub kernel_log: KernelLogChoice,
     /// Where to read the kubelet's log: auto, journal, none, or a file's absolute path.
     #[arg(long, env = "NODEWHY_KUBELET_LOG", value_name = "WHERE", default_value_t)]
     pub kubelet_log: KubeletLogChoice,
+    /// The systemd unit that the kubelet runs in, instead of those that distributions have; may be given several times or with commas.
+    #[arg(long = "kubelet-unit", env = "NODEWHY_KUBELET_UNIT", value_name = "UNIT", value_delimiter = ',')]
+    pub kubelet_units: Vec<UnitName>,
+    /// The systemd unit that the container runtime runs in, likewise.
+    #[arg(long = "runtime-unit", env = "NODEWHY_RUNTIME_UNIT", value_name = "UNIT", value_delimiter = ',')]
+    pub runtime_units: Vec<UnitName>,
     /// Where to learn of this node's pods; auto asks the API server when running in a cluster.
     #[arg(long, env = "NODEWHY_PODS", value_enum, default_value_t)]
     pub pods: PodSourceChoice,
@@ -221,8 +230,15 @@ impl SourceArgs {
             pod_logs: self.pod_log_dir.clone(),
             kubelet: self.kubelet_root.clone().map_or_else(|| Roots::default().kubelet, |path| vec![path]),
             runtime: self.runtime_root.clone().map_or_else(|| Roots::default().runtime, |path| vec![path]),
+            images: self.image_root.clone(),
+            container_storage: Roots::default().container_storage,
             kubelet_logs: Roots::default().kubelet_logs,
         }
+    }
+
+    /// The units of kubelet and runtime.
+    pub fn units(&self) -> Units {
+        Units { kubelet: UnitChoice::of(self.kubelet_units.clone()), runtime: UnitChoice::of(self.runtime_units.clone()) }
     }
 
     /// How to ask the kubelet, if it is to be asked.
@@ -239,6 +255,7 @@ impl SourceArgs {
             roots: self.roots(),
             kernel_log: self.kernel_log,
             kubelet_log: self.kubelet_log.clone(),
+            units: self.units(),
             pods: self.pods,
             disks: self.disks,
             kubelet_api: self.kubelet_api(),
@@ -283,6 +300,7 @@ impl DemoArgs {
             pods: PodSourceChoice::None,
             disks: DisksChoice::None,
             kubelet_log: KubeletLogChoice::None,
+            units: Units::default(),
             kubelet_api: None,
             history: false,
             ..self.sources.resolve(self.output.output)
@@ -292,7 +310,10 @@ impl DemoArgs {
 
 impl RecordArgs {
     /// The complete configuration.
-    pub fn resolve(&self) -> AgentConfig {
-        AgentConfig { record: Some(self.out.clone()), ..self.sources.resolve(Output::Human) }
+    ///
+    /// # Errors
+    /// Options contradict each other.
+    pub fn resolve(&self) -> Result<AgentConfig, ConfigError> {
+        AgentConfig { record: Some(self.out.clone()), ..self.sources.resolve(Output::Human) }.check()
     }
 }

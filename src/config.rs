@@ -28,6 +28,10 @@ pub struct Roots {
     pub kubelet: Vec<PathBuf>,
     /// Where the runtime may have images and layers; the first that holds any.
     pub runtime: Vec<PathBuf>,
+    /// Where the runtime has images alone, if somebody says so.
+    pub images: Option<PathBuf>,
+    /// Where CRI-O's directories may be configured; the first file that exists.
+    pub container_storage: Vec<PathBuf>,
     /// Files that a kubelet may log to where it does not log to the journal; the first that exists is read.
     pub kubelet_logs: Vec<PathBuf>,
 }
@@ -55,6 +59,9 @@ impl Default for Roots {
             ]
             .map(Into::into)
             .into(),
+            images: None,
+            // The administrator's before the one that is shipped (containers-storage.conf(5)).
+            container_storage: ["/etc/containers/storage.conf", "/usr/share/containers/storage.conf"].map(Into::into).into(),
             // Talos, RKE2, and k3s under OpenRC.
             kubelet_logs: ["/var/log/kubelet.log", "/var/lib/rancher/rke2/agent/logs/kubelet.log", "/var/log/k3s.log"]
                 .map(Into::into)
@@ -115,6 +122,79 @@ impl fmt::Display for KubeletLogChoice {
             Self::File(path) => path.display().fmt(f),
             Self::None => f.write_str("none"),
         }
+    }
+}
+
+/// Which systemd units run the kubelet and the container runtime.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Units {
+    /// The kubelet's.
+    pub kubelet: UnitChoice,
+    /// The runtime's.
+    pub runtime: UnitChoice,
+}
+
+/// The units of one of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum UnitChoice {
+    /// Those that distributions have.
+    #[default]
+    Known,
+    /// These and no others.
+    Named(Vec<UnitName>),
+}
+
+impl UnitChoice {
+    /// Of the names that were given; none is no decision.
+    pub fn of(names: Vec<UnitName>) -> Self {
+        if names.is_empty() { Self::Known } else { Self::Named(names) }
+    }
+}
+
+/// The whole name of a systemd service, such as `kubelet.service`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitName(String);
+
+impl UnitName {
+    /// The longest that systemd takes (src/basic/unit-name.h, `UNIT_NAME_MAX`).
+    const LONGEST: usize = 256;
+    /// Kinds of units in which no program runs (systemd.unit(5)), by the end of their names.
+    const OF_NO_PROGRAM: [&str; 9] = [".socket", ".target", ".device", ".mount", ".automount", ".swap", ".timer", ".path", ".slice"];
+
+    /// As systemd writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UnitName {
+    type Err = String;
+
+    /// `kubelet` is `kubelet.service`, as for `systemctl`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORM: &str = "give the unit's name as `systemctl list-units --type=service` shows it, such as kubelet.service";
+        let is_valid = |letter: char| letter.is_ascii_alphanumeric() || ":-_.\\@".contains(letter);
+        if text.is_empty() {
+            return Err(format!("the name is empty; {FORM}"));
+        }
+        if let Some(wrong) = text.chars().find(|letter| !is_valid(*letter)) {
+            return Err(format!("no unit's name has {wrong:?} in it; {FORM}"));
+        }
+        if let Some(kind) = Self::OF_NO_PROGRAM.iter().find(|kind| text.ends_with(**kind)) {
+            return Err(format!("no program runs in a unit that ends with {kind}; {FORM}"));
+        }
+        let is_whole = text.ends_with(".service") || text.ends_with(".scope");
+        let name = if is_whole { text.to_owned() } else { format!("{text}.service") };
+        if name.len() >= Self::LONGEST {
+            return Err(format!("the name is longer than systemd's names are; {FORM}"));
+        }
+        Ok(Self(name))
+    }
+}
+
+impl fmt::Display for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -224,6 +304,8 @@ pub struct AgentConfig {
     pub kernel_log: KernelLogChoice,
     /// Where to read the kubelet's log.
     pub kubelet_log: KubeletLogChoice,
+    /// Whose units the journal's lines are about.
+    pub units: Units,
     /// Where to learn of pods.
     pub pods: PodSourceChoice,
     /// Whether to watch the disks.
@@ -261,14 +343,23 @@ pub enum ConfigError {
     /// The token file is empty.
     #[error("--token-file {0}: the file holds no token; write one into it")]
     EmptyToken(PathBuf),
+    /// Units are named, and the journal, which tells of units, is not read.
+    #[error(
+        "--kubelet-unit and --runtime-unit name units of the journal, and --kubelet-log {0} does not read it; leave them out, or choose --kubelet-log auto"
+    )]
+    UnitsWithoutJournal(KubeletLogChoice),
 }
 
 impl AgentConfig {
     /// Holds what was configured against the machine, before anything is started.
     ///
     /// # Errors
-    /// The token file cannot be read or is empty.
+    /// The token file cannot be read or is empty; options contradict each other.
     pub fn check(self) -> Result<Self, ConfigError> {
+        let reads_journal = matches!(self.kubelet_log, KubeletLogChoice::Auto | KubeletLogChoice::Journal);
+        if self.units != Units::default() && !reads_journal {
+            return Err(ConfigError::UnitsWithoutJournal(self.kubelet_log));
+        }
         if let Some(path) = &self.token_file {
             let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Token { path: path.clone(), source })?;
             if text.trim().is_empty() {
@@ -282,6 +373,26 @@ impl AgentConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_unit_is_named_as_systemctl_takes_it() {
+        let read = |text: &str| text.parse::<UnitName>().map(|name| name.to_string());
+        for (text, expected) in [
+            ("node-agent", "node-agent.service"),
+            ("node-agent.service", "node-agent.service"),
+            ("snap.microk8s.daemon-kubelite", "snap.microk8s.daemon-kubelite.service"),
+            ("kubelet@blue", "kubelet@blue.service"),
+            ("run-1.scope", "run-1.scope"),
+            ("a\\x2db", "a\\x2db.service"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
+        }
+        let long = "x".repeat(250);
+        for wrong in ["", " ", "a b", "a/b", "kubelet,k3s", "k\u{fc}bel", "multi-user.target", "kubepods.slice", &long] {
+            let error = read(wrong).expect_err(wrong);
+            assert!(error.contains("systemctl list-units"), "{error}");
+        }
+    }
 
     #[test]
     fn a_kubelets_address_is_https_and_nothing_more() {

@@ -18,8 +18,8 @@ mod source_thread;
 
 use journal_files::{Entry, Node, OTHER_BOOT, THIS_BOOT, append, entry};
 use nodewhy::{
-    config::{KubeletLogChoice, Roots},
-    model::{BootId, BootTime, Pid},
+    config::{KubeletLogChoice, Roots, UnitChoice, Units},
+    model::{BootId, BootTime, Pid, UnitRole},
     signal::{Body, Gap, KubeletLine, KubeletOrigin, SourceState},
     sources::kubelet_log::{Probe, Resume, probe, spawn},
 };
@@ -32,7 +32,17 @@ const OOMD_KILL: &str = "d989611b15e44c9dbf31e3c81256e4ed";
 const SUPPRESSED: &str = "a596d6fe7bfa4994828e72309e95d61e";
 
 fn start(choice: KubeletLogChoice, roots: Roots, resume: Resume) -> Running {
-    Running::start(|outlet, stop| spawn(choice, roots, BootId(THIS_BOOT.into()), resume, outlet, stop))
+    start_with(choice, &Units::default(), roots, resume)
+}
+
+fn start_with(choice: KubeletLogChoice, units: &Units, roots: Roots, resume: Resume) -> Running {
+    Running::start(|outlet, stop| spawn(choice, units, roots, BootId(THIS_BOOT.into()), resume, outlet, stop))
+}
+
+/// Units that somebody named.
+fn named(kubelets: &[&str], runtimes: &[&str]) -> Units {
+    let choice = |names: &[&str]| UnitChoice::of(names.iter().map(|name| name.parse().expect("a name")).collect());
+    Units { kubelet: choice(kubelets), runtime: choice(runtimes) }
 }
 
 fn start_on(node: &Node, resume: Resume) -> Running {
@@ -40,7 +50,7 @@ fn start_on(node: &Node, resume: Resume) -> Running {
 }
 
 fn probe_on(node: &Node) -> Probe {
-    probe(&KubeletLogChoice::Journal, &node.roots(), &BootId(THIS_BOOT.into()))
+    probe(&KubeletLogChoice::Journal, &Units::default(), &node.roots(), &BootId(THIS_BOOT.into()))
 }
 
 /// A line that a unit printed.
@@ -103,9 +113,10 @@ fn a_line_comes_with_what_journald_vouches_for() {
     running.up();
     let KubeletLine { origin, text } = line(running.next());
     assert_eq!(text, "E0307 one");
-    let KubeletOrigin::Journal { unit, identifier, pid, stream, invocation, cursor, boot_time, wall, is_pid1 } = origin else {
+    let KubeletOrigin::Journal { unit, role, identifier, pid, stream, invocation, cursor, boot_time, wall, is_pid1 } = origin else {
         panic!("{origin:?}")
     };
+    assert_eq!(role, None, "nobody has to say what kubelet.service is");
     assert_eq!((&*unit, identifier.as_deref(), pid, is_pid1), ("kubelet.service", Some("kubelet"), Some(Pid(812)), false));
     assert_eq!(stream.as_deref(), Some("aaaabbbbccccddddeeeeffff00001111"));
     assert_eq!(invocation.as_deref(), Some("11112222333344445555666677778888"));
@@ -167,6 +178,77 @@ fn pid_1_and_the_killer_in_user_space_are_heard() {
         [("kubelet.service", true), ("containerd.service", true), ("systemd-oomd.service", false), ("cri-containerd-0.scope", true)];
     assert_eq!(told, expected.map(|(unit, is_pid1)| (unit.to_owned(), is_pid1)));
     assert_eq!(running.stop(), []);
+}
+
+#[test]
+fn named_units_are_read_instead_of_the_known_ones() {
+    let Some(node) = Node::new() else { return };
+    let suppressed = |time, from: &str| {
+        let message = format!("Suppressed 5 messages from {from}");
+        entry(time, &[("_TRANSPORT", "driver"), ("MESSAGE_ID", SUPPRESSED), ("MESSAGE", &message), ("N_DROPPED", "5")])
+    };
+    node.write(
+        "system.journal",
+        &[
+            kubelet(1_000, "of a kubelet that nobody named"),
+            printed("node-agent.service", 2_000, "E0307 one"),
+            pid1(3_000, "kubelet.service", "kubelet.service: Main process exited, code=killed, status=9/KILL"),
+            pid1(4_000, "node-agent.service", "node-agent.service: Main process exited, code=killed, status=9/KILL"),
+            pid1(5_000, "our-containerd.service", "our-containerd.service: Failed with result 'exit-code'."),
+            suppressed(6_000, "kubelet.service"),
+            suppressed(7_000, "node-agent.service"),
+        ],
+    );
+    let units = named(&["node-agent"], &["our-containerd"]);
+    let running = start_with(KubeletLogChoice::Auto, &units, node.roots(), Resume::default());
+    assert!(running.up().starts_with("the journal in "));
+    let who = |line: KubeletLine| match line.origin {
+        KubeletOrigin::Journal { unit, role, is_pid1, .. } => (unit.to_string(), role, is_pid1),
+        KubeletOrigin::File { .. } => panic!("{line:?}"),
+    };
+    let told: Vec<_> = (0..3).map(|_| who(line(running.next()))).collect();
+    let expected = [
+        ("node-agent.service", UnitRole::Kubelet, false),
+        ("node-agent.service", UnitRole::Kubelet, true),
+        ("our-containerd.service", UnitRole::Runtime, true),
+    ];
+    assert_eq!(told, expected.map(|(unit, role, is_pid1)| (unit.to_owned(), Some(role), is_pid1)));
+    assert!(gap(running.next()).detail.ends_with("node-agent.service"));
+    assert_eq!(running.stop(), []);
+}
+
+#[test]
+fn a_named_unit_that_is_not_there_is_told_with_its_name() {
+    let Some(node) = Node::new() else { return };
+    node.write("system.journal", &[kubelet(1_000, "of a kubelet that nobody named")]);
+    let units = named(&["node-agnet"], &[]);
+    let boot = BootId(THIS_BOOT.into());
+    let told = probe(&KubeletLogChoice::Journal, &units, &node.roots(), &boot);
+    assert!(told.state == SourceState::Stale && told.detail.ends_with("by node-agnet.service"), "{told:?}");
+    assert!(told.remedy.expect("one").contains("correct --kubelet-unit"));
+
+    // What an earlier run has read was another unit's.
+    let running = start_on(&node, Resume::default());
+    running.up();
+    let mut position = Resume::default();
+    position.pass(&line(running.next()));
+    running.stop();
+    let running = start_with(KubeletLogChoice::Auto, &units, node.roots(), position.clone());
+    let report = running.report();
+    assert_eq!(report.state, SourceState::Stale);
+    assert!(report.detail.contains("node-agnet.service") && report.detail.contains("correct --kubelet-unit"), "{}", report.detail);
+    node.write("system.journal", &[printed("node-agnet.service", 2_000, "it starts")]);
+    assert!(running.up().starts_with("the journal in "), "it is looked for again");
+    expect(&running, &["it starts"]);
+    running.stop();
+
+    // A unit that runs a kubelet which logs to a file is still one when it is named.
+    let supervisor = named(&["rke2-agent"], &[]);
+    let told = probe(&KubeletLogChoice::Auto, &supervisor, &node.roots(), &boot);
+    assert!(told.state == SourceState::Stale && told.detail.contains("by rke2-agent.service"), "{told:?}");
+    node.write("system.journal", &[printed("rke2-agent.service", 3_000, "Running kubelet")]);
+    let told = probe(&KubeletLogChoice::Auto, &supervisor, &node.roots(), &boot);
+    assert!(told.state == SourceState::Up && told.detail.contains("without the kubelet's own lines"), "{told:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ mod source_thread;
 
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use nodewhy::{
-    config::{KubeletLogChoice, Roots},
+    config::{KubeletLogChoice, Roots, Units},
     model::BootId,
     signal::{Body, Gap, KubeletLine, KubeletOrigin, SourceState},
     sources::kubelet_log::{Resume, probe, spawn},
@@ -46,7 +46,7 @@ impl Log {
 
     fn start(&self, resume: Resume) -> Running {
         let choice = KubeletLogChoice::File(self.path.clone());
-        Running::start(|outlet, stop| spawn(choice, no_roots(), BootId("0".repeat(32)), resume, outlet, stop))
+        Running::start(|outlet, stop| spawn(choice, &Units::default(), no_roots(), BootId("0".repeat(32)), resume, outlet, stop))
     }
 
     fn running(&self) -> Running {
@@ -278,7 +278,7 @@ fn only_a_regular_file_is_read() {
         (directory.path().to_owned(), "a directory"),
         ("/dev/null".into(), "a device"),
     ] {
-        let told = probe(&KubeletLogChoice::File(path.clone()), &no_roots(), &boot_id);
+        let told = probe(&KubeletLogChoice::File(path.clone()), &Units::default(), &no_roots(), &boot_id);
         assert_eq!(told.state, SourceState::Absent);
         assert!(told.detail.contains(&path.display().to_string()) && told.detail.contains(what), "{told:?}");
         assert!(told.remedy.is_some());
@@ -288,7 +288,9 @@ fn only_a_regular_file_is_read() {
 #[test]
 fn none_is_told_once_and_ends() {
     let choice = KubeletLogChoice::None;
-    let running = Running::start(|outlet, stop| spawn(choice, no_roots(), BootId("0".repeat(32)), Resume::default(), outlet, stop));
+    let running = Running::start(|outlet, stop| {
+        spawn(choice, &Units::default(), no_roots(), BootId("0".repeat(32)), Resume::default(), outlet, stop)
+    });
     assert_eq!(running.report().state, SourceState::Absent);
     assert_eq!(running.stop(), []);
 }

@@ -3,7 +3,7 @@
 use super::NO;
 use crate::{
     args::SourceArgs,
-    config::{PodSourceChoice, Roots},
+    config::{Output, PodSourceChoice, Roots},
     diagnosis::eviction::effective,
     signal::SourceState,
     sources::{cgroups, disks, kernel_log, kubelet_api, kubelet_log, mounts, node_facts, pods},
@@ -19,12 +19,13 @@ struct Line {
 }
 
 pub fn run(args: &SourceArgs) -> anyhow::Result<ExitCode> {
+    args.resolve(Output::Human).check()?;
     let roots = args.roots();
     let facts = node_facts::read(&roots, args.node_name.as_deref())?;
     let log: Vec<_> = kernel_log::probe(args.kernel_log, &roots, &facts.boot_id).into_iter().map(Line::from).collect();
     let cgroups = cgroups_line(&roots.cgroup);
     let explains_kills = log.iter().chain([&cgroups]).any(Line::is_up);
-    let kubelet = Line::from(kubelet_log::probe(&args.kubelet_log, &roots, &facts.boot_id));
+    let kubelet = Line::from(kubelet_log::probe(&args.kubelet_log, &args.units(), &roots, &facts.boot_id));
     let disks = disks_line(&roots, &facts.node);
     let others = [kubelet, processes_line(&roots.proc), mounts_line(&roots), pod_logs_line(&roots.pod_logs), disks, pods_line(args.pods)];
     let mut out = std::io::stdout().lock();

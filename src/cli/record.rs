@@ -6,7 +6,7 @@ use std::{process::ExitCode, time::Duration};
 
 pub fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     telemetry::start(false);
-    let config = args.resolve();
+    let config = args.resolve()?;
     let enough = args.seconds.map(Duration::from_secs);
     runtime()?.block_on(async {
         let agent = Agent::start(&config)?;

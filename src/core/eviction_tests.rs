@@ -78,6 +78,37 @@ impl Node {
         self.say(second, Body::Room(RoomSample { filesystems: vec![filesystem], ..RoomSample::default() }));
     }
 
+    /// CRI-O with images on a disk of their own: 100 GiB for the kubelet, 50 for layers, 20 for images.
+    fn three_disks(&mut self, second: u64, layers_left: u64, images_left: u64) {
+        let disk = |role: FilesystemRole, size: u64, left: u64| FilesystemSample {
+            roles: vec![role],
+            path: format!("/{role}"),
+            size: Bytes(size * GIB),
+            available: Bytes(left * GIB),
+            inodes: None,
+            inodes_free: None,
+        };
+        let filesystems = vec![
+            disk(FilesystemRole::Nodefs, 100, 60),
+            disk(FilesystemRole::Imagefs, 20, images_left),
+            disk(FilesystemRole::Containerfs, 50, layers_left),
+        ];
+        self.say(second, Body::Room(RoomSample { filesystems, images_apart: true, ..RoomSample::default() }));
+    }
+
+    /// What each has in its containers' writable layers.
+    fn layers(&mut self, second: u64, gib: &[(u8, u64)]) {
+        let pods = gib.iter().map(|(n, gib)| PodStorage {
+            uid: uid(*n),
+            logs: DiskUse::default(),
+            empty_dirs: DiskUse::default(),
+            layers: DiskUse { bytes: Bytes(gib * GIB), inodes: 10 },
+            unreadable: 0,
+            cut: false,
+        });
+        self.say(second, Body::PodStorage(PodStorageSample { pods: pods.collect(), left_out: 0 }));
+    }
+
     fn storage(&mut self, second: u64, gib: &[(u8, u64)]) {
         let pods = gib.iter().map(|(n, gib)| PodStorage {
             uid: uid(*n),
@@ -564,6 +595,51 @@ fn what_is_near_is_told_once_told_again_when_it_is_below_and_cleared_when_it_is_
     }
     let resolved = node.one(Cause::EvictionImminent);
     assert_eq!((resolved.state, resolved.count), (FindingState::Resolved, 1));
+}
+
+#[test]
+fn layers_on_a_disk_of_their_own_are_containerfs() {
+    let mut node = Node::new();
+    node.layers(0, &[(1, 1), (2, 1)]);
+    for n in 0..15 {
+        node.three_disks(n * 10, 48 - 2 * n, 15);
+    }
+    let figures = node.core.snapshot().room;
+    let of = |name: &str| figures.signals.iter().find(|signal| signal.signal.as_str() == name).cloned().expect(name);
+    let layers = of("containerfs.available");
+    assert_eq!((layers.threshold, layers.available), (Some(5 * GIB), 20 * GIB), "a tenth, as nodefs");
+    assert_eq!(layers.reached_in_seconds, Some(75), "15 GiB at 2 GiB in ten seconds");
+    assert_eq!((of("imagefs.available").threshold, of("nodefs.available").threshold), (Some(3 * GIB), Some(10 * GIB)));
+    node.layers(150, &[(1, 1), (2, 30)]);
+    for second in [160, 170] {
+        node.three_disks(second, 4, 15);
+    }
+    let below = node.one(Cause::EvictionImminent);
+    assert!(
+        below
+            .summary
+            .starts_with("The kubelet evicts pods: containerfs.available: 4 GiB of 50 GiB are left; the kubelet evicts below 5 GiB"),
+        "{}",
+        below.summary
+    );
+    assert!(below.summary.contains("shop/hog grew by 29 GiB") && below.blame == Blame::Workload, "{}", below.summary);
+    node.three_disks(180, 0, 15);
+    assert!(node.one(Cause::DiskFull).summary.starts_with("The filesystem at /containerfs (containerfs) has no space left"));
+}
+
+#[test]
+fn images_on_a_disk_of_their_own_are_nothing_that_a_pod_has_written() {
+    let mut node = Node::new();
+    node.layers(0, &[(1, 1), (2, 1)]);
+    node.three_disks(0, 40, 15);
+    node.layers(70, &[(1, 1), (2, 10)]);
+    for second in [70, 80] {
+        node.three_disks(second, 40, 2);
+    }
+    let below = node.one(Cause::EvictionImminent);
+    assert!(below.summary.starts_with("The kubelet evicts pods: imagefs.available: 2 GiB of 20 GiB"), "{}", below.summary);
+    assert!(!below.summary.contains("hog") && below.blame == Blame::Node, "{}", below.summary);
+    assert!(below.actions[0].contains("crictl rmi --prune"), "{:?}", below.actions);
 }
 
 #[test]

@@ -22,13 +22,13 @@ use crate::{
     findings::{Evidence, EvidenceSource, Subject, Topic},
     inventory::Stage,
     model::{Attribution, BootTime, Cause, Confidence, Moment, PodUid, Scope},
-    parse::kubelet::{KillReason, KubeletReader, Observation, Probe, Situation},
+    parse::kubelet::{KillReason, KubeletReader, Observation, Probe, Situation, observe_unit},
     signal::{KubeletLine, KubeletOrigin, KubeletPosition},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Streams put together at a time: one kubelet, one before its restart, PID 1, and some to spare.
+/// Streams put together at a time: one kubelet, one before its restart, and some to spare.
 const MAX_STREAMS: usize = 8;
 
 /// Failed probes remembered, to know which container a decision is about.
@@ -84,13 +84,16 @@ impl KubeletLog {
         let before = self.position.clone();
         self.position.pass(line);
         // What the writer calls itself proves nothing: the unit, which journald tells, decides.
-        let (stream, program) = match &line.origin {
-            KubeletOrigin::Journal { is_pid1: true, unit, .. } => (format!("systemd {unit}"), "systemd"),
+        let stream = match &line.origin {
+            KubeletOrigin::Journal { is_pid1: true, unit, .. } => {
+                self.hold_position(before);
+                return line.origin.unit_role().and_then(|role| observe_unit(unit, role, &line.text)).into_iter().collect();
+            }
             KubeletOrigin::Journal { unit, stream, pid, .. } => {
                 let pid = pid.map(|pid| pid.to_string());
-                (format!("{unit} {}", stream.clone().or(pid).unwrap_or_default()), "kubelet")
+                format!("{unit} {}", stream.clone().or(pid).unwrap_or_default())
             }
-            KubeletOrigin::File { path, .. } => (path.to_string(), "kubelet"),
+            KubeletOrigin::File { path, .. } => path.to_string(),
         };
         if self.streams.len() >= MAX_STREAMS && !self.streams.contains_key(&stream) {
             let oldest = self.streams.iter().min_by_key(|(_, (_, last))| *last).map(|(name, _)| name.clone());
@@ -98,7 +101,7 @@ impl KubeletLog {
         }
         let (reader, last) = self.streams.entry(stream).or_insert_with(|| (KubeletReader::default(), at));
         *last = at;
-        let told = reader.push(Some(program), &line.text);
+        let told = reader.push(Some("kubelet"), &line.text);
         let life = &mut self.durable.life;
         if life.is_its(&line.origin) {
             life.verbosity = life.verbosity.max(Some(reader.verbosity()));

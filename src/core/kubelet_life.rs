@@ -1,8 +1,8 @@
 //! Who the kubelet is: its version, how much it prints, and how often it was started again.
 
 use crate::{
-    model::BootTime,
-    parse::kubelet::{Observation, Situation, UnitRole},
+    model::{BootTime, UnitRole},
+    parse::kubelet::{Observation, Situation},
     signal::{KubeletLine, KubeletOrigin},
 };
 use serde::{Deserialize, Serialize};
@@ -30,8 +30,8 @@ pub struct KubeletLife {
 impl KubeletLife {
     /// Takes a line before it is understood; whether it is the first of another life.
     pub fn line(&mut self, line: &KubeletLine, at: BootTime) -> bool {
-        let KubeletOrigin::Journal { unit, invocation: Some(invocation), .. } = &line.origin else { return false };
-        if UnitRole::of(unit) != Some(UnitRole::Kubelet) || self.lives.contains(invocation) {
+        let KubeletOrigin::Journal { invocation: Some(invocation), .. } = &line.origin else { return false };
+        if line.origin.unit_role() != Some(UnitRole::Kubelet) || self.lives.contains(invocation) {
             return false;
         }
         let known = !self.lives.is_empty();
@@ -50,8 +50,8 @@ impl KubeletLife {
     pub fn is_its(&self, origin: &KubeletOrigin) -> bool {
         match origin {
             KubeletOrigin::Journal { is_pid1: true, .. } => false,
-            KubeletOrigin::Journal { unit, invocation, .. } => {
-                UnitRole::of(unit) == Some(UnitRole::Kubelet) && (invocation.is_none() || self.lives.back() == invocation.as_ref())
+            KubeletOrigin::Journal { invocation, .. } => {
+                origin.unit_role() == Some(UnitRole::Kubelet) && (invocation.is_none() || self.lives.back() == invocation.as_ref())
             }
             KubeletOrigin::File { .. } => true,
         }

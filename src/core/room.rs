@@ -8,7 +8,9 @@ use super::{
     watch::{HITS, Phase, RETELL_SECONDS, Verdict, Watch},
 };
 use crate::{
-    diagnosis::eviction::{Grower, Margin, Measure, StorageHistory, Threshold, Trend, effective, is_the_first_to_give_way},
+    diagnosis::eviction::{
+        Grower, Margin, Measure, Part, StorageHistory, Threshold, Trend, effective, is_the_first_to_give_way, written_as,
+    },
     findings::{Evidence, EvidenceSource, FindingState, Topic},
     model::{Attribution, Blame, BootTime, Bytes, Cause, Confidence, EvictionSignal, FilesystemRole, Moment, Scope},
     signal::{EvictionLayer, EvictionSettings, FilesystemSample, PodStorageSample, RoomSample, SourceName, SourceReport, SourceState},
@@ -52,25 +54,40 @@ impl Room {
         let mut margins = Vec::new();
         for filesystem in &sample.filesystems {
             for role in &filesystem.roles {
-                margins.push(self.margin(EvictionSignal::Space(*role), filesystem.available.0, filesystem.size.0, Some(filesystem)));
+                margins.push(self.margin(
+                    EvictionSignal::Space(*role),
+                    filesystem.available.0,
+                    filesystem.size.0,
+                    sample,
+                    Some(filesystem),
+                ));
                 if let (Some(all), Some(free)) = (filesystem.inodes, filesystem.inodes_free) {
-                    margins.push(self.margin(EvictionSignal::Inodes(*role), free, all, Some(filesystem)));
+                    margins.push(self.margin(EvictionSignal::Inodes(*role), free, all, sample, Some(filesystem)));
                 }
             }
         }
         if let Some(memory) = sample.memory {
             let available = memory.capacity.saturating_sub(memory.working_set);
-            margins.push(self.margin(EvictionSignal::Memory, available.0, memory.capacity.0, None));
+            margins.push(self.margin(EvictionSignal::Memory, available.0, memory.capacity.0, sample, None));
         }
         if let Some(pids) = sample.pids {
-            margins.push(self.margin(EvictionSignal::Pids, pids.max.saturating_sub(pids.used), pids.max, None));
+            margins.push(self.margin(EvictionSignal::Pids, pids.max.saturating_sub(pids.used), pids.max, sample, None));
         }
         margins.sort_by_key(|margin| margin.signal);
         margins
     }
 
-    fn margin(&self, signal: EvictionSignal, available: u64, capacity: u64, filesystem: Option<&FilesystemSample>) -> Margin {
-        let known = self.thresholds.iter().flat_map(|known| known.as_ref().ok()).flatten().filter(|threshold| threshold.signal == signal);
+    fn margin(
+        &self,
+        signal: EvictionSignal,
+        available: u64,
+        capacity: u64,
+        sample: &RoomSample,
+        filesystem: Option<&FilesystemSample>,
+    ) -> Margin {
+        let written = written_as(signal, sample);
+        let known = self.thresholds.iter().flat_map(|known| known.as_ref().ok()).flatten();
+        let known = known.filter(|threshold| Some(threshold.signal) == written);
         let threshold = known.map(|threshold| (threshold.amount.of(capacity), threshold.grace_seconds)).max_by_key(|(amount, _)| *amount);
         let trend = self.trends.get(&signal);
         Margin {
@@ -80,7 +97,7 @@ impl Room {
             threshold,
             reached_in_seconds: threshold.and_then(|(amount, _)| trend?.seconds_until(amount)),
             path: filesystem.map(|filesystem| filesystem.path.clone()),
-            shared: filesystem.is_some_and(|filesystem| filesystem.roles.contains(&FilesystemRole::Nodefs) && filesystem.roles.len() > 1),
+            part: filesystem.and_then(|filesystem| Part::on(&filesystem.roles)),
         }
     }
 
@@ -195,6 +212,12 @@ impl Core {
         let margins = self.room.margins(at.boot);
         let images = margins.iter().find(|margin| margin.signal == EvictionSignal::Space(FilesystemRole::Imagefs));
         let left = images.map(|margin| format!(" {}.", margin.said())).unwrap_or_default();
+        let action = match images {
+            Some(images) if images.part.is_none() => {
+                "What fills the images' filesystem is not unused images, and pods write nothing there: look at images in use and at files of others."
+            }
+            _ => "What fills the images' filesystem is not unused images: look at writable layers, logs and files outside of pods.",
+        };
         let mut evidence = vec![told(EvidenceSource::KubeletLog, at, said, "the kubelet's own words")];
         evidence.extend(images.map(|margin| told(EvidenceSource::Disk, at, margin.said(), "statvfs of the runtime's directory")));
         self.tell_condition(
@@ -210,10 +233,7 @@ impl Core {
                 subjects: vec![],
                 evidence,
                 not_found: vec![],
-                actions: vec![
-                    "What fills the images' filesystem is not unused images: look at writable layers, logs and files outside of pods."
-                        .into(),
-                ],
+                actions: vec![action.into()],
                 attribution: Attribution::None,
             },
             at,

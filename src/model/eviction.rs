@@ -11,7 +11,7 @@ pub enum FilesystemRole {
     Nodefs,
     /// The runtime's images.
     Imagefs,
-    /// The containers' writable layers; with containerd it is the images' filesystem.
+    /// The containers' writable layers: where the images are, unless CRI-O has a directory for images alone.
     Containerfs,
 }
 
@@ -78,6 +78,15 @@ impl EvictionSignal {
     /// Reads the kubelet's word.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|signal| signal.as_str() == text)
+    }
+
+    /// The same of another filesystem; `None` for a signal of none.
+    pub const fn of_filesystem(self, role: FilesystemRole) -> Option<Self> {
+        match self {
+            Self::Space(_) => Some(Self::Space(role)),
+            Self::Inodes(_) => Some(Self::Inodes(role)),
+            Self::Memory | Self::Pids => None,
+        }
     }
 
     /// Whether it is counted in bytes.

@@ -12,6 +12,7 @@ mod identity;
 mod moment;
 pub mod quantity;
 mod resource;
+mod unit_role;
 
 pub use amount::{Bytes, Limit};
 pub use cause::{Attribution, Blame, Cause, Confidence, Scope};
@@ -20,3 +21,4 @@ pub use eviction::{EvictionSignal, FilesystemRole};
 pub use identity::{ContainerId, Pid, PodUid, ProcessKey, ServiceName};
 pub use moment::{BootId, BootTime, Moment, in_words};
 pub use resource::Resource;
+pub use unit_role::UnitRole;

@@ -1,6 +1,6 @@
 //! Lines of the kubelet's log, and of PID 1 about its unit, still as they were written.
 
-use crate::model::{BootTime, Pid};
+use crate::model::{BootTime, Pid, UnitRole};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -23,6 +23,9 @@ pub enum KubeletOrigin {
     Journal {
         /// The unit that wrote it (`_SYSTEMD_UNIT`); for PID 1, the unit that it speaks of (`UNIT`).
         unit: Arc<str>,
+        /// What that unit is, where the agent was told so; `None` where its name has to tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<UnitRole>,
         /// `SYSLOG_IDENTIFIER`: helps to choose a parser and proves nothing.
         identifier: Option<String>,
         /// `_PID`.
@@ -49,6 +52,16 @@ pub enum KubeletOrigin {
         /// Where the next line begins: the position to go on from, in bytes.
         offset: u64,
     },
+}
+
+impl KubeletOrigin {
+    /// What the unit is that wrote the line, or that PID 1 speaks of; `None` for a file and for another's unit.
+    pub fn unit_role(&self) -> Option<UnitRole> {
+        match self {
+            Self::Journal { unit, role, .. } => role.or_else(|| UnitRole::of(unit)),
+            Self::File { .. } => None,
+        }
+    }
 }
 
 /// How far the kubelet's log has been read, by each way of reading it. Belongs to one boot.

@@ -11,6 +11,10 @@ use std::collections::BTreeMap;
 pub struct RoomSample {
     /// The filesystems that the kubelet watches, each once.
     pub filesystems: Vec<FilesystemSample>,
+    /// The runtime keeps images in a directory of their own, apart from containers' writable layers, be it on the same
+    /// filesystem or not (CRI-O's `imagestore`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub images_apart: bool,
     /// Process ids.
     pub pids: Option<PidRoom>,
     /// Memory as the kubelet counts it.
@@ -22,7 +26,7 @@ pub struct RoomSample {
 }
 
 /// One filesystem (statvfs(3)).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilesystemSample {
     /// What it is to the kubelet.
     pub roles: Vec<FilesystemRole>,

@@ -48,8 +48,13 @@ class TestRefusals(unittest.TestCase):
         ({"stateDir": "run"}, 'stateDir is "run": give the absolute path'),
         ({"kubeletRootDir": "kubelet"}, 'kubeletRootDir is "kubelet": give the absolute path'),
         ({"runtimeRootDir": ""}, 'runtimeRootDir is "": give the absolute path'),
+        ({"imageRootDir": "images"}, 'imageRootDir is "images": give the absolute path'),
         ({"kubeletConfigFile": "config.yaml"}, 'kubeletConfigFile is "config.yaml": give the absolute path'),
         ({"kubeletLog": "file"}, 'kubeletLog is "file": give auto, journal, none, or the absolute path'),
+        ({"kubeletUnits": "kubelet.service"}, "'/kubeletUnits': got string, want array"),
+        ({"kubeletUnits": ["kubelet.service, k3s"]}, 'kubeletUnits has "kubelet.service, k3s": give the unit\'s name as `systemctl'),
+        ({"runtimeUnits": [""]}, 'runtimeUnits has "": give the unit\'s name'),
+        ({"kubeletUnits": ["a"], "kubeletLog": "none"}, "not read with kubeletLog none: leave kubeletUnits empty"),
         ({"podLogsDir": "/var/log/../pods"}, "must not contain .. or end with /"),
         ({"kernelLog": "syslog"}, "does not grant CAP_SYSLOG: choose securityProfile syslog"),
         ({"kernelLog": "kmsg", "securityProfile": "syslog"}, "may not open /dev/kmsg: choose securityProfile kmsg"),
@@ -189,6 +194,14 @@ class TestProfiles(unittest.TestCase):
         self.assertNotIn("kubelet-config", mounts, "it is inside of what is mounted")
         self.assertNotIn("/var/lib/kubelet", {p["path"] for p in host_paths(daemon("journal")).values()})
 
+    def test_images_of_their_own_are_a_folder_that_says_nothing_but_how_full_it_is(self):
+        for disks in ("filesystems", "pods"):
+            pod = daemon("journal", disks=disks, imageRootDir="/images")
+            self.assertEqual(environment(pod)["NODEWHY_IMAGE_ROOT"], "/images/nodewhy")
+            self.assertEqual(host_paths(pod)["image-disk"]["path"], "/images/nodewhy")
+        self.assertNotIn("image-disk", host_paths(daemon("journal", disks="none", imageRootDir="/images")))
+        self.assertNotIn("NODEWHY_IMAGE_ROOT", environment(daemon("journal")))
+
     def test_disks_that_are_not_mounted_are_not_looked_for(self):
         """They would be reported as missing for ever."""
         for profile in PROFILES:
@@ -201,6 +214,12 @@ class TestProfiles(unittest.TestCase):
         pod = daemon("journal", kubeletLog="/var/lib/rancher/rke2/agent/logs/kubelet.log")
         self.assertEqual(host_paths(pod)["kubelet-log"]["path"], "/var/lib/rancher/rke2/agent/logs")
         self.assertNotIn("kubelet-log", host_paths(daemon("journal", kubeletLog="/var/log/kubelet.log")))
+
+    def test_units_are_named_only_where_somebody_names_them(self):
+        told = environment(daemon("journal", kubeletUnits=["node-agent", "a\\x2db.service"], runtimeUnits=["our-containerd"]))
+        self.assertEqual(told["NODEWHY_KUBELET_UNIT"], "node-agent,a\\x2db.service")
+        self.assertEqual(told["NODEWHY_RUNTIME_UNIT"], "our-containerd")
+        self.assertFalse({"NODEWHY_KUBELET_UNIT", "NODEWHY_RUNTIME_UNIT"} & set(environment(daemon("journal"))))
 
 
 class TestObjects(unittest.TestCase):

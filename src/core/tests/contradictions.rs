@@ -85,6 +85,7 @@ impl Bench {
         let path = format!("/kubepods.slice/kubepods-pod{}.slice/cri-containerd-{}.scope", UID.replace('-', "_"), id("a"));
         let origin = KubeletOrigin::Journal {
             unit: "systemd-oomd.service".into(),
+            role: None,
             identifier: None,
             pid: None,
             stream: None,

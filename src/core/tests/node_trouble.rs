@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     findings::FindingState,
+    model::UnitRole,
     signal::{KubeletLine, KubeletOrigin},
 };
 
@@ -20,8 +21,14 @@ impl Bench {
     }
 
     fn entry(&mut self, second: f64, unit: &str, life: &str, is_pid1: bool, text: &str) {
+        self.entry_of(None, second, unit, life, is_pid1, text);
+    }
+
+    /// A line of a unit, or about one, whose role the agent was told.
+    fn entry_of(&mut self, role: Option<UnitRole>, second: f64, unit: &str, life: &str, is_pid1: bool, text: &str) {
         let origin = KubeletOrigin::Journal {
             unit: unit.into(),
+            role,
             identifier: None,
             pid: None,
             stream: Some(life.into()),
@@ -94,6 +101,40 @@ fn a_log_that_cannot_be_read_is_no_recovery() {
     bench.log_is(110.0, crate::signal::SourceState::Failing);
     bench.ticks(111, 600);
     assert_eq!(bench.about(Cause::RuntimeDown).state, FindingState::Open);
+}
+
+#[test]
+fn a_unit_of_any_name_is_the_kubelets_where_somebody_says_so() {
+    let mut bench = Bench::new();
+    let role = Some(UnitRole::Kubelet);
+    let version = r#"I1123 10:00:00.1     812 server.go:1] "Kubelet version" kubeletVersion="v1.36.3""#;
+    let own = |bench: &mut Bench, second, life, text| bench.entry_of(role, second, "node-agent.service", life, false, text);
+    let pid1 = |bench: &mut Bench, second, life, text| bench.entry_of(role, second, "node-agent.service", life, true, text);
+    own(&mut bench, 100.0, "a", version);
+    own(&mut bench, 100.1, "a", r#"I1123 10:00:00.1     812 server.go:1] "Started kubelet""#);
+    assert_eq!(bench.core.snapshot().kubelet_version.as_deref(), Some("v1.36.3"));
+    pid1(&mut bench, 300.0, "a", "node-agent.service: Main process exited, code=killed, status=9/KILL");
+    pid1(&mut bench, 310.0, "a", "node-agent.service: Scheduled restart job, restart counter is at 4.");
+    pid1(&mut bench, 310.0, "b", "Started Our Node Agent.");
+    let finding = bench.about(Cause::KubeletRestarted);
+    assert_eq!(finding.summary, "The kubelet was killed (9/KILL) and was started again (systemd's restart counter is at 4).");
+    assert_eq!(bench.core.snapshot().counters.kubelet_restarts, 1);
+    own(&mut bench, 311.0, "b", r#"I1123 10:00:00.1     900 server.go:1] "Started kubelet""#);
+    pid1(&mut bench, 400.0, "b", "Stopping Our Node Agent...");
+    pid1(&mut bench, 401.0, "b", "Stopped Our Node Agent.");
+    bench.log_is(402.0, crate::signal::SourceState::Up);
+    bench.ticks(403, 440);
+    let down = bench.about(Cause::KubeletDown);
+    assert!(down.summary.starts_with("The kubelet was stopped") && down.state == FindingState::Open, "{}", down.summary);
+}
+
+#[test]
+fn a_unit_that_nobody_knows_is_nobodys() {
+    let mut bench = Bench::new();
+    bench.systemd(300.0, "node-agent.service", "a", "node-agent.service: Main process exited, code=killed, status=9/KILL");
+    bench.systemd(310.0, "node-agent.service", "b", "Started Our Node Agent.");
+    bench.ticks(311, 400);
+    assert_eq!(bench.core.snapshot().findings, []);
 }
 
 #[test]

@@ -7,6 +7,7 @@ impl Bench {
     fn unit_says(&mut self, second: f64, unit: &str, is_pid1: bool, text: &str) {
         let origin = KubeletOrigin::Journal {
             unit: unit.into(),
+            role: None,
             identifier: Some("anything".into()),
             pid: None,
             stream: None,

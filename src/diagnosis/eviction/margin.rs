@@ -1,7 +1,7 @@
 //! How far one of the node's resources is from the kubelet's threshold.
 
 use super::{Measure, Part};
-use crate::model::{Bytes, EvictionSignal, FilesystemRole};
+use crate::model::{Bytes, EvictionSignal};
 
 /// Near: less than five quarters of the threshold is left ...
 const NEAR_PERCENT: u64 = 125;
@@ -27,8 +27,8 @@ pub struct Margin {
     pub reached_in_seconds: Option<u64>,
     /// The directory asked, for a filesystem.
     pub path: Option<String>,
-    /// Whether nodefs and imagefs are this one filesystem.
-    pub shared: bool,
+    /// Which of pods' files lie on that filesystem; `None` where none do.
+    pub part: Option<Part>,
 }
 
 impl Margin {
@@ -53,17 +53,12 @@ impl Margin {
 
     /// What pods could have taken of it.
     pub fn measure(&self) -> Option<(Measure, Part)> {
-        let (measure, role) = match self.signal {
-            EvictionSignal::Space(role) => (Measure::Bytes, role),
-            EvictionSignal::Inodes(role) => (Measure::Inodes, role),
+        let measure = match self.signal {
+            EvictionSignal::Space(_) => Measure::Bytes,
+            EvictionSignal::Inodes(_) => Measure::Inodes,
             EvictionSignal::Memory | EvictionSignal::Pids => return None,
         };
-        let part = match role {
-            _ if self.shared => Part::Both,
-            FilesystemRole::Nodefs => Part::Nodefs,
-            FilesystemRole::Imagefs | FilesystemRole::Containerfs => Part::Imagefs,
-        };
-        Some((measure, part))
+        Some((measure, self.part?))
     }
 
     /// An amount in its unit.
@@ -108,6 +103,9 @@ impl Margin {
     /// What helps.
     pub fn remedy(&self) -> &'static str {
         match self.signal {
+            EvictionSignal::Space(_) | EvictionSignal::Inodes(_) if self.part.is_none() => {
+                "Only images lie there: delete unused ones (`crictl rmi --prune`), or give them a larger disk."
+            }
             EvictionSignal::Space(_) => "Free space: delete what the named pod writes, rotate logs, or give it an ephemeral-storage limit.",
             EvictionSignal::Inodes(_) => {
                 "Delete small files, or move what makes them to a volume of its own; a larger disk alone may not help."

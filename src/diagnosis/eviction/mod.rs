@@ -12,5 +12,5 @@ mod trend;
 pub use margin::{Margin, is_the_first_to_give_way};
 pub use pod_end::PodEnd;
 pub use storage::{Grower, MAX_PODS as MAX_STORAGE_PODS, Measure, Part, StorageHistory};
-pub use thresholds::{Threshold, effective};
+pub use thresholds::{Threshold, effective, written_as};
 pub use trend::Trend;

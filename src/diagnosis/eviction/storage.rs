@@ -4,7 +4,7 @@
 //! its own, by priority and by use over request: who goes first need not be who filled the disk.
 
 use crate::{
-    model::{BootTime, PodUid},
+    model::{BootTime, FilesystemRole, PodUid},
     signal::{DiskUse, PodStorage, PodStorageSample},
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -42,9 +42,21 @@ pub enum Part {
     /// Logs and `emptyDir`s, which are the kubelet's.
     Nodefs,
     /// Writable layers, which are the runtime's.
-    Imagefs,
+    Layers,
     /// All: both are on one filesystem, or it is not known which of the two ran out.
     Both,
+}
+
+impl Part {
+    /// What pods have on a filesystem that plays these roles.
+    pub fn on(roles: &[FilesystemRole]) -> Option<Self> {
+        match (roles.contains(&FilesystemRole::Nodefs), roles.contains(&FilesystemRole::Containerfs)) {
+            (true, true) => Some(Self::Both),
+            (true, false) => Some(Self::Nodefs),
+            (false, true) => Some(Self::Layers),
+            (false, false) => None,
+        }
+    }
 }
 
 /// The pod that took the most.
@@ -190,7 +202,7 @@ fn sized(uid: &PodUid, storage: &PodStorage, measure: Measure, part: Part) -> Gr
 const fn of_part(storage: &PodStorage, part: Part) -> DiskUse {
     match part {
         Part::Nodefs => storage.logs.plus(storage.empty_dirs),
-        Part::Imagefs => storage.layers,
+        Part::Layers => storage.layers,
         Part::Both => storage.total(),
     }
 }
@@ -232,7 +244,7 @@ mod tests {
         assert_eq!((grower.pod, grower.amount, grower.within_seconds), (uid(2), 290 << 20, Some(100)));
         assert_eq!(grower.place, "its emptyDir volumes");
         assert_eq!(history.grower(Measure::Inodes, Part::Both, None).expect("named").pod, uid(2));
-        assert_eq!(history.grower(Measure::Bytes, Part::Imagefs, Some(1 << 30)), None, "nothing grew there");
+        assert_eq!(history.grower(Measure::Bytes, Part::Layers, Some(1 << 30)), None, "nothing grew there");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use crate::{
     model::{EvictionSignal, FilesystemRole},
     parse::{eviction::Amount, kubelet::go_duration},
-    signal::{EvictionLayer, EvictionSettings, LayerKind},
+    signal::{EvictionLayer, EvictionSettings, LayerKind, RoomSample},
 };
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ pub fn effective(settings: &EvictionSettings) -> Result<Vec<Threshold>, String> 
     let hard = hard.iter().filter_map(|(signal, amount)| threshold(signal, amount, None));
     let soft = soft.iter().filter_map(|(signal, amount)| threshold(signal, amount, Some(seconds(signal))));
     let known: Result<Vec<_>, _> = hard.chain(soft).collect();
-    known.map(with_containerfs).map_err(|why| format!("{why} in {}", sources(settings)))
+    known.map_err(|why| format!("{why} in {}", sources(settings)))
 }
 
 /// A file without `evictionHard` is given the defaults when it is read, so that what a drop-in file
@@ -95,31 +95,30 @@ fn sources(settings: &EvictionSettings) -> String {
     settings.layers.iter().map(|layer| layer.from.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// The thresholds of containerfs cannot be set: the kubelet copies those of the filesystem that it
-/// shares, which is the images'.
-fn with_containerfs(mut thresholds: Vec<Threshold>) -> Vec<Threshold> {
-    thresholds.retain(|threshold| {
-        !matches!(
-            threshold.signal,
-            EvictionSignal::Space(FilesystemRole::Containerfs) | EvictionSignal::Inodes(FilesystemRole::Containerfs)
-        )
-    });
-    let copy = |threshold: &Threshold| {
-        let signal = match threshold.signal {
-            EvictionSignal::Space(FilesystemRole::Imagefs) => EvictionSignal::Space(FilesystemRole::Containerfs),
-            EvictionSignal::Inodes(FilesystemRole::Imagefs) => EvictionSignal::Inodes(FilesystemRole::Containerfs),
-            _ => return None,
-        };
-        Some(Threshold { signal, ..threshold.clone() })
+/// The signal whose configured thresholds the kubelet holds a signal to, on a node with these filesystems; `None` where
+/// they do not tell.
+///
+/// Those of containerfs cannot be chosen: the kubelet overwrites them with nodefs's or imagefs's, by where images and
+/// layers lie (pkg/kubelet/eviction/helpers.go, `UpdateContainerFsThresholds`, 1.29 and later). Only where images are
+/// apart and on the kubelet's own device, which it does not support, what is written stays.
+pub fn written_as(signal: EvictionSignal, sample: &RoomSample) -> Option<EvictionSignal> {
+    if signal.of_filesystem(FilesystemRole::Containerfs) != Some(signal) {
+        return Some(signal);
+    }
+    let filesystem = |role| sample.filesystems.iter().position(|filesystem| filesystem.roles.contains(&role));
+    let dedicated = filesystem(FilesystemRole::Nodefs)? != filesystem(FilesystemRole::Imagefs)?;
+    let role = match (dedicated, sample.images_apart) {
+        (true, true) | (false, false) => FilesystemRole::Nodefs,
+        (true, false) => FilesystemRole::Imagefs,
+        (false, true) => FilesystemRole::Containerfs,
     };
-    let copies: Vec<_> = thresholds.iter().filter_map(copy).collect();
-    thresholds.extend(copies);
-    thresholds
+    signal.of_filesystem(role)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signal::FilesystemSample;
     use proptest::prelude::*;
 
     fn map(pairs: &[(&str, &str)]) -> Option<Written> {
@@ -138,9 +137,8 @@ mod tests {
     #[test]
     fn a_configuration_without_thresholds_has_the_kubelets_defaults() {
         let known = told(vec![layer(LayerKind::File, None)]);
-        assert_eq!(known.len(), 7, "containerfs twice");
+        assert_eq!(known.len(), 5);
         assert!(known.contains(&("nodefs.available", Amount::Percent(10.0))));
-        assert!(known.contains(&("containerfs.available", Amount::Percent(15.0))));
     }
 
     #[test]
@@ -151,14 +149,14 @@ mod tests {
         let kind = map(&[("nodefs.available", "0%"), ("imagefs.available", "0%")]);
         assert_eq!(told(vec![layer(LayerKind::File, kind.clone())]), []);
         let merged = EvictionLayer { merge_defaults: Some(true), ..layer(LayerKind::File, kind) };
-        assert_eq!(told(vec![merged]).len(), 4, "the two that are off stay off");
+        assert_eq!(told(vec![merged]).len(), 3, "the two that are off stay off");
     }
 
     #[test]
     fn drop_ins_are_laid_over_and_flags_replace() {
         let drop_in = layer(LayerKind::DropIn, map(&[("nodefs.available", "5%")]));
         let known = told(vec![layer(LayerKind::File, None), drop_in.clone()]);
-        assert!(known.contains(&("nodefs.available", Amount::Percent(5.0))) && known.len() == 7, "{known:?}");
+        assert!(known.contains(&("nodefs.available", Amount::Percent(5.0))) && known.len() == 5, "{known:?}");
         let flags = layer(LayerKind::Flags, map(&[("memory.available", "1Gi")]));
         assert_eq!(told(vec![layer(LayerKind::File, None), drop_in, flags]), [("memory.available", Amount::Quantity(1 << 30))]);
     }
@@ -184,6 +182,32 @@ mod tests {
     }
 
     #[test]
+    fn containerfs_takes_the_thresholds_of_the_filesystem_that_it_is_taken_for() {
+        use EvictionSignal::{Inodes, Memory, Space};
+        use FilesystemRole::{Containerfs, Imagefs, Nodefs};
+        let sample = |filesystems: &[&[FilesystemRole]], images_apart| RoomSample {
+            filesystems: filesystems
+                .iter()
+                .map(|roles| FilesystemSample { roles: roles.to_vec(), ..FilesystemSample::default() })
+                .collect(),
+            images_apart,
+            ..RoomSample::default()
+        };
+        let as_of = |filesystems: &[&[FilesystemRole]], images_apart| written_as(Space(Containerfs), &sample(filesystems, images_apart));
+        assert_eq!(as_of(&[&[Nodefs, Imagefs, Containerfs]], false), Some(Space(Nodefs)), "one filesystem");
+        assert_eq!(as_of(&[&[Nodefs], &[Imagefs, Containerfs]], false), Some(Space(Imagefs)), "the runtime's own");
+        assert_eq!(as_of(&[&[Nodefs, Containerfs], &[Imagefs]], true), Some(Space(Nodefs)), "images alone on theirs");
+        assert_eq!(as_of(&[&[Nodefs], &[Imagefs], &[Containerfs]], true), Some(Space(Nodefs)), "three");
+        assert_eq!(as_of(&[&[Nodefs], &[Imagefs, Containerfs]], true), Some(Space(Nodefs)), "apart, on one filesystem");
+        assert_eq!(as_of(&[&[Nodefs, Imagefs], &[Containerfs]], true), Some(Space(Containerfs)), "nobody overwrites what is written");
+        assert_eq!(as_of(&[&[Nodefs, Containerfs]], true), None, "where images are is not known");
+        assert_eq!(as_of(&[&[Imagefs, Containerfs]], false), None, "where the kubelet is is not known");
+        let split = sample(&[&[Nodefs, Containerfs], &[Imagefs]], true);
+        assert_eq!(written_as(Inodes(Containerfs), &split), Some(Inodes(Nodefs)));
+        assert_eq!([Memory, Space(Imagefs)].map(|signal| written_as(signal, &split)), [Some(Memory), Some(Space(Imagefs))]);
+    }
+
+    #[test]
     fn an_amount_that_is_none_is_said_and_not_assumed() {
         for amount in ["", "a lot", "10Qi%", "-", "1..5Gi"] {
             let layer = EvictionLayer { from: "/etc/kubelet.yaml".into(), ..layer(LayerKind::File, map(&[("memory.available", amount)])) };
@@ -202,7 +226,7 @@ mod tests {
             let kind = [LayerKind::File, LayerKind::DropIn, LayerKind::Flags, LayerKind::Effective][kind as usize];
             let written = map(&[(signal.as_str(), amount.as_str())]);
             let known = effective(&EvictionSettings { layers: vec![layer(kind, written)], unread: None });
-            prop_assert!(known.is_ok_and(|known| known.len() <= 2) || Amount::parse(&amount).is_none());
+            prop_assert!(known.is_ok_and(|known| known.len() <= 1) || Amount::parse(&amount).is_none());
         }
     }
 }

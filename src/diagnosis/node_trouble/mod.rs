@@ -24,8 +24,8 @@ pub use words::{action, are_chained, blame, consequence, meaning, scope, starts,
 
 use crate::{
     findings::EvidenceSource,
-    model::{BootTime, Cause, Moment},
-    parse::kubelet::{Observation, Situation, UnitEvent, UnitRole},
+    model::{BootTime, Cause, Moment, UnitRole},
+    parse::kubelet::{Observation, Situation, UnitEvent},
 };
 use serde::{Deserialize, Serialize};
 use service::{Service, down};
@@ -74,7 +74,7 @@ impl NodeTroubles {
     /// of the last minutes is read at once.
     pub fn take(&mut self, observation: &Observation, at: Moment, read: BootTime) -> Vec<News> {
         match &observation.situation {
-            Situation::Unit { unit, event } => self.unit(UnitRole::of(&unit.0), event, observation, at, read),
+            Situation::Unit { role, event, .. } => self.unit(*role, event, observation, at, read),
             Situation::KubeletVersion { .. } => {
                 self.kubelet.starts(at);
                 vec![]
@@ -190,8 +190,7 @@ impl NodeTroubles {
         self.episodes.iter().filter(|(_, episode)| episode.is_told()).map(|(cause, _)| *cause)
     }
 
-    fn unit(&mut self, role: Option<UnitRole>, event: &UnitEvent, observation: &Observation, at: Moment, read: BootTime) -> Vec<News> {
-        let Some(role) = role else { return vec![] };
+    fn unit(&mut self, role: UnitRole, event: &UnitEvent, observation: &Observation, at: Moment, read: BootTime) -> Vec<News> {
         let said_fatal = role == UnitRole::Kubelet && self.kubelet.said_fatal();
         let sign = self.service(role).take(role, event, at, read);
         // The kubelet's own last words have counted this end already.

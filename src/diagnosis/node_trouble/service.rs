@@ -5,8 +5,8 @@
 
 use super::sign::Sign;
 use crate::{
-    model::{BootTime, Cause, Moment},
-    parse::kubelet::{UnitEvent, UnitRole},
+    model::{BootTime, Cause, Moment, UnitRole},
+    parse::kubelet::UnitEvent,
 };
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use super::runtime::{is_lookup_of_gone, is_unreachable};
 use super::situation::{CriCall, EvictionStep, KillReason, LeaseStep, NotReady, Observation, Situation};
-use super::unit::UnitRole;
+use crate::model::UnitRole;
 use serde::Serialize;
 
 /// The class of a problem.
@@ -95,7 +95,8 @@ pub fn problem(observation: &Observation) -> Option<Problem> {
         Situation::NoSpace => (Class::DiskPressure, "no_space"),
         Situation::SystemOom { .. } | Situation::CgroupOom { .. } => (Class::OomWatcher, "oom"),
         Situation::OomWatcherStopped => (Class::OomWatcher, "stopped"),
-        Situation::Unit { unit, event } => match UnitRole::of(&unit.0).filter(|_| event.is_problem())? {
+        Situation::Unit { event, .. } if !event.is_problem() => return None,
+        Situation::Unit { role, .. } => match role {
             UnitRole::Kubelet => (Class::Restart, "kubelet"),
             UnitRole::Runtime => (Class::RuntimeDown, "runtime"),
         },

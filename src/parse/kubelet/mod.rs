@@ -54,4 +54,4 @@ pub use situation::{
 };
 pub use start::delay as back_off_delay;
 pub use subject::Subject;
-pub use unit::{UnitEvent, UnitRole};
+pub use unit::{UnitEvent, observe_of as observe_unit};

@@ -106,7 +106,7 @@ impl Details {
                 details.reason.clone_from(process);
                 details.victim_pid = *pid;
             }
-            Situation::Unit { unit, event } => {
+            Situation::Unit { unit, event, .. } => {
                 details.unit = Some(unit.to_string());
                 match event {
                     UnitEvent::RestartScheduled { counter } => details.restarts = *counter,

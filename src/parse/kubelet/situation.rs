@@ -3,7 +3,7 @@
 use super::excerpt::Excerpt;
 use super::subject::Subject;
 use super::unit::UnitEvent;
-use crate::model::ServiceName;
+use crate::model::{ServiceName, UnitRole};
 use crate::parse::klog::Stamp;
 use std::time::Duration;
 
@@ -223,6 +223,8 @@ pub enum Situation {
     Unit {
         /// The unit.
         unit: ServiceName,
+        /// Whose it is.
+        role: UnitRole,
         /// What happened to it.
         event: UnitEvent,
     },

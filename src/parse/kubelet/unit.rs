@@ -6,7 +6,7 @@
 use super::excerpt::Excerpt;
 use super::situation::{Observation, Situation};
 use super::subject::Subject;
-use crate::model::ServiceName;
+use crate::model::{ServiceName, UnitRole};
 
 /// What happened to a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,36 +40,28 @@ pub enum UnitEvent {
     Stopped,
 }
 
-/// Whose unit it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum UnitRole {
-    /// The kubelet's, or that of a distribution which runs the kubelet inside of its own process.
-    Kubelet,
-    /// The container runtime's.
-    Runtime,
-}
-
-impl UnitRole {
-    /// The role of a unit, `None` for one that is none of ours.
-    pub fn of(unit: &str) -> Option<Self> {
-        const KUBELETS: [&str; 8] =
-            ["kubelet", "k3s", "k3s-agent", "rke2-server", "rke2-agent", "k0scontroller", "k0sworker", "microshift"];
-        const RUNTIMES: [&str; 6] = ["containerd", "docker", "crio", "cri-o", "cri-docker", "dockershim"];
-        let name = unit.strip_suffix(".service")?;
-        if KUBELETS.contains(&name) || name.starts_with("snap.microk8s.daemon-kubel") {
-            return Some(Self::Kubelet);
-        }
-        (RUNTIMES.contains(&name) || name == "snap.microk8s.daemon-containerd").then_some(Self::Runtime)
-    }
-}
-
-/// Reads one line of PID 1; `None` when it is about another unit or says nothing of note.
+/// Reads one line of PID 1 that names its unit; `None` when it is about another unit than those that distributions have,
+/// or says nothing of note.
 pub fn observe(text: &str) -> Option<Observation> {
     let text = text.trim();
     let (unit, said) = unit_and_sentence(text)?;
-    UnitRole::of(unit)?;
-    let event = event(said)?;
-    let situation = Situation::Unit { unit: ServiceName(unit.into()), event };
+    observation(unit, UnitRole::of(unit)?, said, text)
+}
+
+/// Reads one line of PID 1 about this unit, as journald vouches for: systemd before 249 calls a unit by its description
+/// when it tells of a start or a stop.
+pub fn observe_of(unit: &str, role: UnitRole, text: &str) -> Option<Observation> {
+    let text = text.trim();
+    let said = match text.split_once(' ')? {
+        ("Unit", rest) => rest.split_once(' ')?.1,
+        (first @ ("Started" | "Stopping" | "Stopped"), _) => first,
+        (_, rest) => rest,
+    };
+    observation(unit, role, said, text)
+}
+
+fn observation(unit: &str, role: UnitRole, said: &str, text: &str) -> Option<Observation> {
+    let situation = Situation::Unit { unit: ServiceName(unit.into()), role, event: event(said)? };
     Some(Observation { situation, subject: Subject::default(), said: Excerpt::of(text), stamp: None })
 }
 
@@ -184,6 +176,25 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_of_any_name_is_read_where_somebody_else_names_it() {
+        let event_of = |text: &str| match observe_of("node-agent.service", UnitRole::Kubelet, text)?.situation {
+            Situation::Unit { unit, role: UnitRole::Kubelet, event } if &*unit.0 == "node-agent.service" => Some(event),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            event_of("node-agent.service: Scheduled restart job, restart counter is at 3."),
+            Some(UnitEvent::RestartScheduled { counter: Some(3) })
+        );
+        assert_eq!(event_of("Unit node-agent.service entered failed state."), Some(UnitEvent::Failed { result: None }));
+        assert_eq!(event_of("Started node-agent.service - Our Node Agent."), Some(UnitEvent::Started));
+        assert_eq!(event_of("Stopping Our Node Agent..."), Some(UnitEvent::Stopping));
+        assert_eq!(event_of("Stopped Our Node Agent."), Some(UnitEvent::Stopped));
+        assert_eq!(event_of("node-agent.service: Consumed 3s CPU time."), None);
+        assert_eq!(event_of("Starting Our Node Agent..."), None);
+        assert_eq!(observe("node-agent.service: Failed with result 'exit-code'."), None, "nobody says what it is");
+    }
+
+    #[test]
     fn a_stop_is_no_problem() {
         let problem = |text| event_of(text).expect("event").is_problem();
         assert!(problem("kubelet.service: Main process exited, code=exited, status=255/EXCEPTION"));
@@ -194,7 +205,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_survived(text in "(kubelet.service: |Started |Unit )?.{0,80}") {
-            let _ = observe(&text);
+            let _ = (observe(&text), observe_of("x.service", UnitRole::Runtime, &text));
         }
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! Directories are named as the host names them: a container mounts them at the same path.
 
+mod container_storage;
 mod filesystems;
 mod kubelet;
 mod node_limits;
@@ -20,7 +21,7 @@ use crate::{
     config::Roots,
     signal::{Body, EvictionSettings, RoomSample, SourceName, SourceReport, SourceState},
 };
-use filesystems::Filesystems;
+use filesystems::{Filesystems, Images};
 use kubelet::Kubelet;
 use node_limits::NodeLimits;
 use pod_storage::Measurer;
@@ -82,7 +83,7 @@ pub fn spawn(roots: &Roots, node: &str, outlet: Outlet, stop: Stop) -> io::Resul
 pub fn probe(roots: &Roots, node: &str) -> (SourceState, String, EvictionSettings) {
     let kubelet = Kubelet::find(&roots.proc, node);
     let settings = settings_of(kubelet.as_ref());
-    let filesystems = Filesystems::find(kubelet.as_ref(), &roots.kubelet, &roots.runtime);
+    let filesystems = Filesystems::find(kubelet.as_ref(), roots);
     let (samples, failures) = filesystems.sample();
     let (state, detail) = condition(&filesystems, samples.len(), &failures, &settings);
     (state, detail, settings)
@@ -170,12 +171,13 @@ impl Disks {
     }
 
     fn tell_room(&mut self) -> Result<(), Stopped> {
-        self.filesystems = Filesystems::find(self.kubelet.as_ref(), &self.roots.kubelet, &self.roots.runtime);
+        self.filesystems = Filesystems::find(self.kubelet.as_ref(), &self.roots);
         let (filesystems, failures) = self.filesystems.sample();
         let settings = self.settings.clone().unwrap_or_default();
         self.report(condition(&self.filesystems, filesystems.len(), &failures, &settings))?;
         let (pids, memory, kubelet_runs) = (self.limits.pids(), self.limits.memory(), self.kubelet_runs());
-        let sample = RoomSample { filesystems, pids, memory, kubelet_runs };
+        let images_apart = self.filesystems.images != Images::WithLayers;
+        let sample = RoomSample { filesystems, images_apart, pids, memory, kubelet_runs };
         self.outlet.offer(Body::Room(sample))
     }
 
@@ -232,9 +234,16 @@ fn condition(filesystems: &Filesystems, sampled: usize, failures: &[String], set
         Some(path) => parts.push(format!("nodefs at {}", path.display())),
         None => parts.push("no kubelet directory; mount it at the same path, read-only, or name it with --kubelet-root".into()),
     }
-    match &filesystems.runtime {
-        Some(path) => parts.push(format!("imagefs at {}", path.display())),
-        None => parts.push("no runtime directory; mount it at the same path, read-only, or name it with --runtime-root".into()),
+    match (&filesystems.runtime, &filesystems.images) {
+        (Some(path), Images::WithLayers) => parts.push(format!("imagefs at {}", path.display())),
+        (Some(path), Images::Apart(images)) => {
+            parts.push(format!("imagefs at {}; containerfs at {}", images.display(), path.display()));
+        }
+        (Some(path), Images::Elsewhere) => parts.push(format!(
+            "containerfs at {}; its images are elsewhere and no such directory is visible; mount CRI-O's imagestore at the same path, read-only, or name it with --image-root",
+            path.display()
+        )),
+        (None, _) => parts.push("no runtime directory; mount it at the same path, read-only, or name it with --runtime-root".into()),
     }
     match &settings.unread {
         Some(why) => parts.push(format!("eviction thresholds not known: {why}")),
@@ -302,6 +311,7 @@ mod tests {
             pod_logs: root("logs"),
             kubelet: vec![root("kubelet")],
             runtime: vec![],
+            container_storage: vec![],
             ..Roots::default()
         };
         let (outlet, mut signals) = sources::channel();

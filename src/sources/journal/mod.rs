@@ -122,6 +122,14 @@ impl Journal {
         Timestamp::from_microsecond(i64::try_from(micros).ok()?).ok()
     }
 
+    /// The cursor of the entry that is found by one, whether the entry matches or not.
+    pub(super) fn entry_at(&self, cursor: &str) -> Option<String> {
+        let mut all = Self::open(&self.directory, self.field_limit).ok()?;
+        all.files.seek_cursor(cursor).ok()?;
+        all.files.next().ok().filter(|entries| *entries > 0)?;
+        all.files.cursor().ok()
+    }
+
     /// Reads on until the files should be opened anew or cannot be read.
     pub(super) fn follow<R: Reading>(&mut self, reading: &mut R, feed: &mut Feed<R::Position>) -> Ended {
         self.follow_files(reading, feed).map_or_else(|ended| ended, |()| Ended::Renew)

@@ -64,6 +64,8 @@ fn roots(directory: &TempDir) -> Roots {
         pod_logs: root.join("pods"),
         kubelet: Vec::new(),
         runtime: Vec::new(),
+        images: None,
+        container_storage: Vec::new(),
         kubelet_logs: Vec::new(),
     }
 }

@@ -5,18 +5,13 @@
 //! writer's own words, and anybody may write `kubelet` into them. Sources: systemd.journal-fields(7),
 //! systemd 252 src/journal/journald-server.c and journald-stream.c.
 
-use super::{Ended, Failure, Feed, Resume, units};
+use super::{Ended, Failure, Feed, Resume, units::Units};
 use crate::{
     model::{BootId, BootTime, Pid},
     signal::{Body, Gap, KubeletLine, KubeletOrigin, SourceName},
     sources::journal::{Journal, Reading, newest_of, number_in},
 };
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    time::Duration,
-};
-use units::Unit;
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 /// journald cuts lines at 48 KiB unless it is told otherwise (`LineMax=`).
 const FIELD_LIMIT: usize = 64 << 10;
@@ -35,41 +30,54 @@ const OPEN_STREAMS: usize = 64;
 /// The open journal of one directory.
 pub(super) struct KubeletJournal {
     journal: Journal,
+    units: Arc<Units>,
     /// Nothing of it was read yet by this process.
     first: bool,
 }
 
 /// Opens the directory with the newest entry of the wanted units in this boot. There need not be one
-/// if it is `known` that the kubelet logs here: rotation may have taken the last.
-pub(super) fn open(directories: &[PathBuf], boot_id: &BootId, wanted: &[Unit], known: bool) -> Result<KubeletJournal, Failure> {
-    let journal = newest_of(directories, |directory| open_directory(directory, boot_id, wanted, known))?;
-    Ok(KubeletJournal { journal, first: true })
+/// if it is `known` that the kubelet logs here: rotation may have taken the last. Where somebody named the
+/// unit there must be: what was read before may be another unit's.
+pub(super) fn open(
+    directories: &[PathBuf],
+    boot_id: &BootId,
+    units: &Arc<Units>,
+    wanted: &[String],
+    known: bool,
+) -> Result<KubeletJournal, Failure> {
+    let journal = newest_of(directories, |directory| {
+        let mut journal = Journal::open(directory, FIELD_LIMIT)?;
+        let newest = choose_entries(&mut journal, boot_id, units, wanted).map_err(|error| journal.failing(&error))?;
+        if newest.is_none() && (!known || units.kubelet_is_named()) {
+            let why = format!("{} holds no entry of this boot ({boot_id}) by {}", directory.display(), wanted.join(", "));
+            return Err(journal.no_entry(why, remedy(units)));
+        }
+        Ok((journal, newest))
+    })?;
+    Ok(KubeletJournal { journal, units: units.clone(), first: true })
 }
 
-fn open_directory(directory: &Path, boot_id: &BootId, wanted: &[Unit], known: bool) -> Result<(Journal, Option<u64>), Failure> {
-    let mut journal = Journal::open(directory, FIELD_LIMIT)?;
-    let newest = choose_entries(&mut journal, boot_id, wanted).map_err(|error| journal.failing(&error))?;
-    if newest.is_none() && !known {
-        let why = format!("{} holds no entry of this boot ({boot_id}) by {}", directory.display(), wanted.join(", "));
-        let remedy = "mount the journal of this very host, or name the file that the kubelet writes with --kubelet-log";
-        return Err(journal.no_entry(why, remedy));
+fn remedy(units: &Units) -> &'static str {
+    if units.kubelet_is_named() {
+        "correct --kubelet-unit (`systemctl list-units --type=service` on the node), or mount the journal of this very host"
+    } else {
+        "mount the journal of this very host, name the unit that the kubelet runs in with --kubelet-unit, or the file that it writes with --kubelet-log"
     }
-    Ok((journal, newest))
 }
 
 /// Says when the newest entry of the wanted units was taken, and matches what is read.
-fn choose_entries(journal: &mut Journal, boot_id: &BootId, wanted: &[Unit]) -> Result<Option<u64>, systemd::Error> {
+fn choose_entries(journal: &mut Journal, boot_id: &BootId, units: &Units, wanted: &[String]) -> Result<Option<u64>, systemd::Error> {
     journal.match_boot(boot_id)?;
-    wanted.iter().try_for_each(|unit| journal.files().match_add("_SYSTEMD_UNIT", *unit).map(drop))?;
+    wanted.iter().try_for_each(|unit| journal.files().match_add("_SYSTEMD_UNIT", unit.as_str()).map(drop))?;
     let newest = journal.newest()?;
     journal.files().match_flush()?;
     journal.match_boot(boot_id)?;
     let files = journal.files();
     files.match_and()?;
-    units::speaking().try_for_each(|unit| files.match_add("_SYSTEMD_UNIT", unit).map(drop))?;
+    units.speaking().try_for_each(|unit| files.match_add("_SYSTEMD_UNIT", unit).map(drop))?;
     files.match_or()?;
     files.match_add("_PID", "1")?;
-    units::spoken_of().try_for_each(|unit| files.match_add("UNIT", unit).map(drop))?;
+    units.spoken_of().try_for_each(|unit| files.match_add("UNIT", unit).map(drop))?;
     files.match_or()?;
     files.match_add("_PID", "1")?.match_add("MESSAGE_ID", OOMD_KILL)?;
     files.match_or()?;
@@ -91,13 +99,14 @@ impl KubeletJournal {
 
     /// Sends every line after the position, and then every new one.
     pub(super) fn follow(&mut self, feed: &mut Feed) -> Ended {
-        let mut lines = KubeletEntries { expected: None, tell_missing: self.first, missing: false, open_lines: BTreeSet::new() };
+        let mut lines = KubeletEntries::new(self.units.clone(), self.first);
         self.journal.follow(&mut lines, feed)
     }
 }
 
 /// The entries after a position.
 struct KubeletEntries {
+    units: Arc<Units>,
     /// The position's entry, which should come first.
     expected: Option<String>,
     /// Whether its absence means that something may be lost.
@@ -128,23 +137,26 @@ impl Reading for KubeletEntries {
             if is_same_entry(&cursor, &expected) {
                 return Ok(None);
             }
-            self.missing = self.tell_missing;
+            // It may be another unit's, which was followed before one was named.
+            let is_there = || journal.entry_at(&expected).is_some_and(|found| is_same_entry(&found, &expected));
+            self.missing = self.tell_missing && !is_there();
         }
         let writer = journal.field("_SYSTEMD_UNIT")?;
         let message_id = journal.field("MESSAGE_ID")?;
         if message_id.as_deref() == Some(SUPPRESSED) && journal.field("_TRANSPORT")?.as_deref() == Some("driver") {
-            return suppressed(journal);
+            return suppressed(journal, &self.units);
         }
         let pid: Option<u32> = journal.number("_PID")?;
         let is_pid1 = pid == Some(1);
         let unit = if is_pid1 { journal.field("UNIT")? } else { writer };
         let invocation = journal.field(if is_pid1 { "INVOCATION_ID" } else { "_SYSTEMD_INVOCATION_ID" })?;
         let stream = journal.field("_STREAM_ID")?;
-        let Some(unit) = unit.filter(|unit| is_wanted(unit, is_pid1, message_id.as_deref())) else { return Ok(None) };
+        let Some(unit) = unit.filter(|unit| self.is_wanted(unit, is_pid1, message_id.as_deref())) else { return Ok(None) };
         if self.goes_on(stream.as_deref(), journal.field("_LINE_BREAK")?.as_deref()) {
             return Ok(None);
         }
         let origin = KubeletOrigin::Journal {
+            role: self.units.named_role(&unit),
             unit: unit.into(),
             identifier: journal.field("SYSLOG_IDENTIFIER")?,
             pid: pid.map(Pid),
@@ -172,6 +184,18 @@ impl Reading for KubeletEntries {
 }
 
 impl KubeletEntries {
+    fn new(units: Arc<Units>, tell_missing: bool) -> Self {
+        Self { units, expected: None, tell_missing, missing: false, open_lines: BTreeSet::new() }
+    }
+
+    fn is_wanted(&self, unit: &str, is_pid1: bool, message_id: Option<&str>) -> bool {
+        if is_pid1 {
+            message_id == Some(OOMD_KILL) || self.units.spoken_of().any(|known| known == unit)
+        } else {
+            self.units.speaking().any(|known| known == unit)
+        }
+    }
+
     /// Whether an entry goes on with a line that journald cut. Its text may begin with anything that
     /// the line's writer was made to print, such as another line's header, so it is passed over.
     fn goes_on(&mut self, stream: Option<&str>, line_break: Option<&str>) -> bool {
@@ -209,18 +233,10 @@ fn is_same_entry(one: &str, other: &str) -> bool {
     one == other || ["b=", "t=", "x="].into_iter().all(same)
 }
 
-fn is_wanted(unit: &str, is_pid1: bool, message_id: Option<&str>) -> bool {
-    if is_pid1 {
-        message_id == Some(OOMD_KILL) || units::spoken_of().any(|known| known == unit)
-    } else {
-        units::speaking().any(|known| known == unit)
-    }
-}
-
 /// What journald's rate limit took, if it took it from one of the units.
-fn suppressed(journal: &mut Journal) -> Result<Option<Body>, systemd::Error> {
+fn suppressed(journal: &mut Journal, units: &Units) -> Result<Option<Body>, systemd::Error> {
     let message = journal.field("MESSAGE")?.unwrap_or_default();
-    if !is_about_wanted(&message) {
+    if !is_about_wanted(&message, units) {
         return Ok(None);
     }
     let lost = journal.number("N_DROPPED")?.or_else(|| number_in(&message));
@@ -228,15 +244,16 @@ fn suppressed(journal: &mut Journal) -> Result<Option<Body>, systemd::Error> {
 }
 
 /// `Suppressed 812 messages from kubelet.service`; systemd before 235 names the cgroup.
-fn is_about_wanted(message: &str) -> bool {
+fn is_about_wanted(message: &str, units: &Units) -> bool {
     let from = message.rsplit(' ').next().unwrap_or_default();
     let unit = from.rsplit('/').next().unwrap_or_default();
-    units::speaking().any(|known| known == unit)
+    units.speaking().any(|known| known == unit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     #[test]
     fn an_entry_that_was_moved_is_the_same() {
@@ -251,6 +268,7 @@ mod tests {
 
     #[test]
     fn what_was_suppressed_names_its_unit() {
+        let is_about_wanted = |message| is_about_wanted(message, &Units::of(&config::Units::default()));
         assert!(is_about_wanted("Suppressed 812 messages from kubelet.service"));
         assert!(is_about_wanted("Suppressed 812 messages from /system.slice/k3s.service"));
         assert!(!is_about_wanted("Suppressed 812 messages from cron.service"));
@@ -259,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_cut_line_is_no_line() {
-        let mut entries = KubeletEntries { expected: None, tell_missing: false, missing: false, open_lines: BTreeSet::new() };
+        let mut entries = KubeletEntries::new(Arc::new(Units::of(&config::Units::default())), false);
         assert!(!entries.goes_on(Some("a"), Some("line-max")));
         assert!(!entries.goes_on(Some("b"), None), "another stream");
         assert!(entries.goes_on(Some("a"), Some("line-max")), "cut again");

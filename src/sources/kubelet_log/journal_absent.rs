@@ -1,15 +1,21 @@
 //! The journal in a build without libsystemd (cargo feature `journal` off): it says so.
 
-use super::{Ended, Failure, Feed, units::Unit};
+use super::{Ended, Failure, Feed, units::Units};
 use crate::model::BootId;
-use std::{convert::Infallible, path::PathBuf};
+use std::{convert::Infallible, path::PathBuf, sync::Arc};
 
 /// A journal that cannot be.
 #[derive(Debug)]
 pub(super) struct KubeletJournal(Infallible);
 
 /// Tells that this build reads no journal.
-pub(super) fn open(_directories: &[PathBuf], _boot_id: &BootId, _wanted: &[Unit], _known: bool) -> Result<KubeletJournal, Failure> {
+pub(super) fn open(
+    _directories: &[PathBuf],
+    _boot_id: &BootId,
+    _units: &Arc<Units>,
+    _wanted: &[String],
+    _known: bool,
+) -> Result<KubeletJournal, Failure> {
     Err(Failure::without_journal())
 }
 

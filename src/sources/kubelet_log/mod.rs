@@ -23,7 +23,7 @@ use super::{
     feed::{Ended, Failure},
 };
 use crate::{
-    config::{KubeletLogChoice, Roots},
+    config::{self, KubeletLogChoice, Roots},
     model::BootId,
     signal::{SourceName, SourceState},
 };
@@ -32,8 +32,10 @@ use journal::KubeletJournal;
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
 };
+use units::Units;
 
 /// Reading needs little stack; the C library of the journal keeps its buffers on the heap.
 const STACK: usize = 256 << 10;
@@ -53,8 +55,8 @@ pub struct Probe {
 }
 
 /// Looks for the log as the agent would, and reads no line.
-pub fn probe(choice: &KubeletLogChoice, roots: &Roots, boot_id: &BootId) -> Probe {
-    let source = Source { choice: choice.clone(), roots: roots.clone(), boot_id: boot_id.clone(), history: History::default() };
+pub fn probe(choice: &KubeletLogChoice, units: &config::Units, roots: &Roots, boot_id: &BootId) -> Probe {
+    let source = Source::new(choice.clone(), units, roots.clone(), boot_id.clone());
     match source.open(&Resume::default()) {
         Ok((_, detail)) => Probe { state: SourceState::Up, detail, remedy: None },
         Err(failure) => Probe { state: failure.state, detail: failure.why, remedy: Some(failure.remedy) },
@@ -67,6 +69,7 @@ pub fn probe(choice: &KubeletLogChoice, roots: &Roots, boot_id: &BootId) -> Prob
 /// The process may not start another thread.
 pub fn spawn(
     choice: KubeletLogChoice,
+    units: &config::Units,
     roots: Roots,
     boot_id: BootId,
     resume: Resume,
@@ -74,13 +77,14 @@ pub fn spawn(
     stop: Stop,
 ) -> io::Result<thread::JoinHandle<()>> {
     let feed = Feed::new(SourceName::KubeletLog, resume, outlet, stop);
-    let mut source = Source { choice, roots, boot_id, history: History::default() };
+    let mut source = Source::new(choice, units, roots, boot_id);
     thread::Builder::new().name("kubelet-log".into()).stack_size(STACK).spawn(move || feed.keep_trying(|feed| source.read(feed)))
 }
 
 /// Where the log may be.
 struct Source {
     choice: KubeletLogChoice,
+    units: Arc<Units>,
     roots: Roots,
     boot_id: BootId,
     history: History,
@@ -102,6 +106,10 @@ enum Log {
 }
 
 impl Source {
+    fn new(choice: KubeletLogChoice, units: &config::Units, roots: Roots, boot_id: BootId) -> Self {
+        Self { choice, units: Arc::new(Units::of(units)), roots, boot_id, history: History::default() }
+    }
+
     /// Opens the log and reads it as long as that works. `Ok` when there is nothing to read for good.
     fn read(&mut self, feed: &mut Feed) -> Result<(), Ended> {
         if self.choice == KubeletLogChoice::None {
@@ -129,7 +137,7 @@ impl Source {
             KubeletLogChoice::None => return Err(switched_off()),
             KubeletLogChoice::Auto => return self.find(position),
             KubeletLogChoice::Journal => {
-                let wanted: Vec<_> = units::KUBELETS.iter().chain(units::SUPERVISORS).copied().collect();
+                let wanted = [self.units.kubelets.as_slice(), &self.units.supervisors].concat();
                 self.open_journal(position, &wanted)?
             }
             KubeletLogChoice::File(path) => open_file(path)?,
@@ -139,7 +147,7 @@ impl Source {
 
     /// The journal if a kubelet logs there, else a file, else the journal of what runs a kubelet that logs elsewhere.
     fn find(&self, position: &Resume) -> Result<(Log, String), Failure> {
-        let in_journal = match self.open_journal(position, units::KUBELETS) {
+        let in_journal = match self.open_journal(position, &self.units.kubelets) {
             Ok(log) => return Ok(log.told("")),
             Err(failure) => failure,
         };
@@ -147,14 +155,20 @@ impl Source {
             Ok(log) => return Ok(log.told(&format!("; not the journal: {}", in_journal.why))),
             Err(failure) => failure,
         };
-        match self.open_journal(position, units::SUPERVISORS) {
+        match self.open_journal(position, &self.units.supervisors) {
             Ok(log) => Ok(log.told(&format!(", without the kubelet's own lines: {}", in_file.why))),
-            Err(_) => Err(Failure::of_all(vec![in_journal, in_file]).unwrap_or_else(switched_off)),
+            Err(of_supervisor) => {
+                let in_journal = if self.units.kubelets.is_empty() { of_supervisor } else { in_journal };
+                Err(Failure::of_all(vec![in_journal, in_file]).unwrap_or_else(switched_off))
+            }
         }
     }
 
-    fn open_journal(&self, position: &Resume, wanted: &[units::Unit]) -> Result<Log, Failure> {
-        let journal = journal::open(&self.roots.journal, &self.boot_id, wanted, position.cursor.is_some())?;
+    fn open_journal(&self, position: &Resume, wanted: &[String]) -> Result<Log, Failure> {
+        if wanted.is_empty() {
+            return Err(nobody_logs_there());
+        }
+        let journal = journal::open(&self.roots.journal, &self.boot_id, &self.units, wanted, position.cursor.is_some())?;
         Ok(Log::Journal(Box::new(if self.history.journal { journal.again() } else { journal })))
     }
 }
@@ -188,6 +202,15 @@ fn first_file(paths: &[PathBuf]) -> Result<Log, Failure> {
             remedy: "mount the host's journal, or name the file that the kubelet writes with --kubelet-log".into(),
         })
     })
+}
+
+/// Every unit that was named is a supervisor.
+fn nobody_logs_there() -> Failure {
+    Failure {
+        state: SourceState::Absent,
+        why: "the unit named with --kubelet-unit runs a kubelet that logs to a file".into(),
+        remedy: "name the file that the kubelet writes with --kubelet-log".into(),
+    }
 }
 
 fn switched_off() -> Failure {

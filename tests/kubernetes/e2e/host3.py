@@ -3,12 +3,15 @@
 Played when the scenarios are done, one after another; the machine works again after each.
 """
 import json
+import time
 
 from e2e import cluster, fault
 from e2e.expect import AtLeast, Contains, Finding, Metric
 
 NODE, NAMESPACE = "host3", "e2e-host3"
-DISK_NAMESPACE = "e2e-host3-disk"
+DISK_NAMESPACE, FLAKY_NAMESPACE = "e2e-host3-disk", "e2e-host3-flaky"
+UP, DOWN = 3, 3     # seconds for which a flaky disk answers, and does not
+STORAGE_ERRORS = "nodewhy_kernel_storage_errors_total"
 LOST = "nodewhy_source_records_lost_total"
 TERMINATIONS, OOM_KILLS = "nodewhy_container_terminations_total", "nodewhy_workload_oom_kills_total"
 BOOT = 300          # seconds until a rebooted machine runs pods again
@@ -32,32 +35,82 @@ def ends_of_containers():
     return sum(value for name, _, value in cluster.metrics(NODE) if name == TERMINATIONS)
 
 
-def disk_fails():
-    """A filesystem's disk answers with errors from one moment to the next: ext4 gives up and turns read-only."""
-    on_host3("""
-        modprobe -a loop dm-mod
-        truncate -s 64M /var/tmp/e2e-disk.img
-        mkfs.ext4 -q /var/tmp/e2e-disk.img
-        loop=$(losetup --find --show /var/tmp/e2e-disk.img)
-        dmsetup create e2e-disk --table "0 131072 linear $loop 0"
-        mkdir -p /var/lib/e2e-disk
-        mount -o errors=remount-ro /dev/mapper/e2e-disk /var/lib/e2e-disk""")
+def mapped_disk(name, minor, mkfs, mount):
+    """A disk of 64 MB behind the device mapper, mounted at /var/lib/NAME: what lies below it can be changed while it is used."""
+    on_host3(f"""
+        modprobe -a loop dm-mod dm-flakey
+        truncate -s 64M /var/tmp/{name}.img
+        mkfs.ext4 -q {mkfs} /var/tmp/{name}.img
+        loop=$(losetup --find --show /var/tmp/{name}.img)
+        major=$(awk '$2 == "device-mapper" {{ print $1 }}' /proc/devices)
+        dmsetup create {name} --major "$major" --minor {minor} --table "0 131072 linear $loop 0"
+        mkdir -p /var/lib/{name}
+        mount -o {mount} /dev/mapper/{name} /var/lib/{name}""")
+
+
+def becomes(name, target):
+    """What lies below the disk from now on; $loop is what did at first."""
+    on_host3(f"""
+        loop=$(losetup --noheadings --output NAME --associated /var/tmp/{name}.img)
+        dmsetup suspend --noflush {name}
+        dmsetup load {name} --table "0 131072 {target}"
+        dmsetup resume {name}""")
+
+
+def writer_on(name, namespace):
+    """A pod that writes to the disk every second, whatever comes of it."""
     volume = {"volumeMounts": [{"name": "data", "mountPath": "/data"}], "command": ["sh", "-c"]}
     writes = "trap 'exit 0' TERM; n=0; while :; do n=$((n + 1)); echo $n > /data/$n; sync; sleep 1; done"
-    fault.place(DISK_NAMESPACE, fault.pod(NODE, DISK_NAMESPACE, "writer", container=volume | {"args": [writes]},
-                                     volumes=[{"name": "data", "hostPath": {"path": "/var/lib/e2e-disk"}}]))
-    problems = fault.running(DISK_NAMESPACE, "writer/app@host3")
-    on_host3("dmsetup suspend --noflush e2e-disk; dmsetup load e2e-disk --table '0 131072 error'; dmsetup resume e2e-disk")
+    fault.place(namespace, fault.pod(NODE, namespace, "writer", container=volume | {"args": [writes]},
+                                     volumes=[{"name": "data", "hostPath": {"path": f"/var/lib/{name}"}}]))
+    return fault.running(namespace, "writer/app@host3")
+
+
+def put_away(name, namespace):
+    cluster.kubectl("delete", "pod", "writer", "--namespace", namespace, "--timeout=60s")
+    on_host3(f"umount /var/lib/{name}; dmsetup remove {name}; losetup -D; rm /var/tmp/{name}.img")
+
+
+def disk_fails():
+    """A filesystem's disk answers with errors from one moment to the next: ext4 gives up and turns read-only."""
+    mapped_disk("e2e-disk", 0, "", "errors=remount-ro")
+    problems = writer_on("e2e-disk", DISK_NAMESPACE)
+    becomes("e2e-disk", "error")
     problems += fault.awaited(NODE, DISK_NAMESPACE, findings=[
         Finding(NODE, {"pod": "writer"}, cause="storage_error", scope="node", blame="node", confidence="proven", count=AtLeast(1),
                 summary=Contains(r"Disk dm-0 \(.*e2e-disk")),
         Finding(NODE, {"pod": "writer"}, cause="read_only_filesystem", scope="node", blame="node", confidence="proven", state="open",
                 summary=Contains("turned read-only after errors")),
-    ], metrics=[Metric(NODE, "nodewhy_kernel_storage_errors_total", {"device": "dm-0"}, AtLeast(1))])
-    cluster.kubectl("delete", "pod", "writer", "--namespace", DISK_NAMESPACE, "--timeout=60s")
-    on_host3("umount /var/lib/e2e-disk; dmsetup remove e2e-disk; losetup -D; rm /var/tmp/e2e-disk.img")
+    ], metrics=[Metric(NODE, STORAGE_ERRORS, {"device": "dm-0"}, AtLeast(1))])
+    put_away("e2e-disk", DISK_NAMESPACE)
     # A filesystem that is gone is read-only no more.
     return problems + fault.awaited(NODE, "nobody's", findings=[node_finding("read_only_filesystem", state="resolved")])
+
+
+def disk_comes_and_goes():
+    """A disk that answers for some seconds and fails for some is one trouble, with the pod that writes there, and not one for each time.
+
+    Without a journal the filesystem goes on after an error: nothing else becomes of it.
+    """
+    mapped_disk("e2e-flaky", 7, "-O ^has_journal", "errors=continue")
+    problems = writer_on("e2e-flaky", FLAKY_NAMESPACE)
+    before = bursts("dm-7")
+    becomes("e2e-flaky", f"flakey $loop 0 {UP} {DOWN}")
+    problems += cluster.eventually(8 * (UP + DOWN), lambda: [] if bursts("dm-7") >= before + 2 else ["the kernel tells of no second burst"])
+    becomes("e2e-flaky", "linear $loop 0")
+    problems += fault.awaited(NODE, FLAKY_NAMESPACE, findings=[
+        Finding(NODE, {"pod": "writer"}, cause="storage_error", scope="node", blame="node", confidence="proven", count=AtLeast(2),
+                summary=Contains(r"Disk dm-7 \(.*e2e-flaky")),
+    ], metrics=[Metric(NODE, STORAGE_ERRORS, {"device": "dm-7"}, AtLeast(2))])
+    put_away("e2e-flaky", FLAKY_NAMESPACE)
+    return problems
+
+
+def bursts(device):
+    """How many times the kernel's errors of a device came, a time while it worked apart."""
+    lines = on_host3(f"dmesg | grep -E '(error|warning).*{device}[,):]' || true").splitlines()
+    times = [float(line[1:].split("]")[0]) for line in lines]
+    return sum(now - before > UP - 1 for before, now in zip([-float("inf")] + times, times))
 
 
 def kubelet_killed():
@@ -84,15 +137,39 @@ def kubelet_stopped():
 
 
 def kubelet_without_descriptors():
-    """A kubelet that may open nothing more runs and does nothing: told while it lasts."""
-    on_host3("pid=$(systemctl show --property MainPID --value kubelet); prlimit --pid $pid --nofile=10:1000000")
-    out = dict(scope="host_service", summary=Contains("no file descriptor left"))
+    """A kubelet that may open nothing more runs and does nothing: told while it lasts.
+
+    The kubelet cannot reach its probes' targets either, so that after a minute it ends the agent's container, which it cannot
+    start again then. What the agent printed before is on the node all the same; nothing is asked of its pod before the kubelet works again.
+    """
+    words = "it has no file descriptor left"
+    before = times_printed(words)
+    descriptors_of_kubelet(10)
     try:
-        problems = fault.awaited(NODE, NAMESPACE, findings=[node_finding("kubelet_down", state="open", **out)], asked=asked_on_the_node)
+        problems = cluster.eventually(fault.PATIENCE, lambda: [] if times_printed(words) > before else ["the agent does not tell of it"])
     finally:
-        on_host3("pid=$(systemctl show --property MainPID --value kubelet); prlimit --pid $pid --nofile=1000000:1000000")
-    problems += cluster.eventually(120, lambda: not_ready())
-    return problems + fault.awaited(NODE, NAMESPACE, findings=[node_finding("kubelet_down", state="resolved", **out)])
+        descriptors_of_kubelet(1000000)
+    problems += cluster.eventually(120, lambda: not_ready() + agent_not_ready())
+    return problems + fault.awaited(NODE, NAMESPACE, findings=[
+        node_finding("kubelet_down", state="resolved", scope="host_service", blame="node", confidence="proven", summary=Contains(words)),
+    ])
+
+
+def descriptors_of_kubelet(most):
+    """How many it may have; one that is just being started has the usual number."""
+    on_host3(f"""
+        pid=$(systemctl show --property MainPID --value kubelet)
+        [ "$pid" = 0 ] || prlimit --pid "$pid" --nofile={most}:1000000 || [ ! -e "/proc/$pid" ]""")
+
+
+def times_printed(words):
+    """How many times the agent of host3 has printed a finding with these words, by its containers' logs on the machine itself."""
+    return int(on_host3(f"cat /var/log/pods/*/nodewhy/*.log | grep -cF '{words}' || true"))
+
+
+def agent_not_ready():
+    statuses = cluster.agent_pod(NODE)["status"].get("containerStatuses", [])
+    return [] if statuses and all(s["ready"] for s in statuses) else ["the agent of host3 is not ready"]
 
 
 def runtime_killed():
@@ -174,11 +251,13 @@ def not_ready():
 def asked_on_the_node(node):
     """The findings, asked on the machine itself: kubectl exec needs its kubelet."""
     agent = cluster.agent_pod(node)["status"]["containerStatuses"][0]["containerID"].split("//")[1]
-    said = cluster.on_node(node, "ctr", "-n", "k8s.io", "tasks", "exec", "--exec-id", "ask", agent, "nodewhy", "findings", "--all", "--output=json")
+    # A name of its own for each: one that was given up half-way keeps it.
+    said = cluster.on_node(node, "ctr", "-n", "k8s.io", "tasks", "exec", "--exec-id", f"ask-{time.monotonic_ns()}", agent,
+                           "nodewhy", "findings", "--all", "--output=json")
     return json.loads(said)["findings"]
 
 
-FAULTS = [disk_fails, kubelet_killed, kubelet_stopped, runtime_killed, journal_rotated, rebooted]
-# Played only when they are named. An emulated machine that is busy decides by itself whom the kernel kills first, and how long
-# a kubelet without descriptors leaves the agent's pod alone.
-BY_NAME = [kubelet_without_descriptors, memory_runs_out]
+FAULTS = [disk_fails, disk_comes_and_goes, kubelet_killed, kubelet_stopped, kubelet_without_descriptors, runtime_killed, journal_rotated,
+          rebooted]
+# Played only when it is named: an emulated machine that is busy decides by itself whom the kernel kills first.
+BY_NAME = [memory_runs_out]

@@ -65,6 +65,12 @@
 {{- $paths = append $paths (dict "name" "kubelet-disk" "path" .Values.kubeletRootDir "at" .Values.kubeletRootDir "type" "Directory" "propagation" "HostToContainer") -}}
 {{- $paths = append $paths (dict "name" "runtime-disk" "path" .Values.runtimeRootDir "at" .Values.runtimeRootDir "type" "DirectoryOrCreate" "propagation" "HostToContainer") -}}
 {{- end -}}
+{{- with .Values.imageRootDir -}}
+{{- if ne $.Values.disks "none" -}}
+{{- $folder := printf "%s/nodewhy" . -}}
+{{- $paths = append $paths (dict "name" "image-disk" "path" $folder "at" $folder "type" "DirectoryOrCreate") -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.kubeletConfigFile -}}
 {{- if not (and (eq $.Values.disks "pods") (hasPrefix (printf "%s/" $.Values.kubeletRootDir) .)) -}}
 {{- $paths = append $paths (dict "name" "kubelet-config" "path" . "at" . "type" "File") -}}

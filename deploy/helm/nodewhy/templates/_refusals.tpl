@@ -6,12 +6,17 @@
 {{- fail (printf "%s is %q: give the absolute path on the node" $name (get $.Values $name)) -}}
 {{- end -}}
 {{- end -}}
+{{- with .Values.imageRootDir -}}
+{{- if not (hasPrefix "/" .) -}}
+{{- fail (printf "imageRootDir is %q: give the absolute path of CRI-O's imagestore on the node, or leave it empty" .) -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.kubeletConfigFile -}}
 {{- if not (hasPrefix "/" .) -}}
 {{- fail (printf "kubeletConfigFile is %q: give the absolute path on the node, or leave it empty" .) -}}
 {{- end -}}
 {{- end -}}
-{{- range $path := compact (list .Values.kubeletRootDir .Values.runtimeRootDir .Values.stateDir .Values.podLogsDir .Values.kubeletConfigFile (include "nodewhy.kubeletLog" .)) -}}
+{{- range $path := compact (list .Values.kubeletRootDir .Values.runtimeRootDir .Values.imageRootDir .Values.stateDir .Values.podLogsDir .Values.kubeletConfigFile (include "nodewhy.kubeletLog" .)) -}}
 {{- if or (has ".." (splitList "/" $path)) (hasSuffix "/" $path) -}}
 {{- fail (printf "the path %q must not contain .. or end with /" $path) -}}
 {{- end -}}
@@ -19,6 +24,16 @@
 {{- with include "nodewhy.kubeletLog" . -}}
 {{- if not (or (has . (list "auto" "journal" "none")) (hasPrefix "/" .)) -}}
 {{- fail (printf "kubeletLog is %q: give auto, journal, none, or the absolute path of the file that the kubelet writes" .) -}}
+{{- end -}}
+{{- end -}}
+{{- range $value := list "kubeletUnits" "runtimeUnits" -}}
+{{- range $unit := get $.Values $value -}}
+{{- if not (regexMatch "^[A-Za-z0-9:_.@\\\\-]+$" $unit) -}}
+{{- fail (printf "%s has %q: give the unit's name as `systemctl list-units --type=service` shows it on a node, such as kubelet.service" $value $unit) -}}
+{{- end -}}
+{{- if not (has (include "nodewhy.kubeletLog" $) (list "auto" "journal")) -}}
+{{- fail (printf "%s names %s, a unit of the journal, which is not read with kubeletLog %s: leave %s empty, or set kubeletLog to auto" $value $unit (include "nodewhy.kubeletLog" $) $value) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $log := include "nodewhy.kernelLog" . -}}
