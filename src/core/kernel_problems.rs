@@ -7,7 +7,7 @@ use crate::{
         death::Death,
         kernel_problem::{Line, Matter, NodeWitness, Trouble, Verdict, explain, is_everybodys, is_used_by, pids_level},
     },
-    findings::{Change, Evidence, EvidenceSource, Finding},
+    findings::{Change, Evidence, EvidenceSource, Finding, Subject},
     inventory::{Belonging, Inventory},
     model::{BootTime, Cause, ContainerId, Moment},
     parse::kernel_problem::{HardwareProblem, KernelProblem, ProblemClass, Reported},
@@ -337,11 +337,13 @@ impl Core {
         self.tell_verdict(&told, 0);
     }
 
-    /// Tells a finding again where the same reports now mean more.
+    /// Tells a finding again where the same reports now mean more; less, where a pod that they were about is gone.
     fn complete_trouble(&mut self, told: &Told) {
         let verdict = explain(&told.trouble, &self.inventory);
         let is_told = |finding: &Finding| finding.summary == verdict.summary && finding.subjects == verdict.subjects;
-        if self.findings.get(&told.trouble.matter.topic()).is_some_and(|finding| !is_told(finding)) {
+        let names = |subject: &Subject| verdict.subjects.iter().any(|named| named.pod_uid == subject.pod_uid);
+        let says_more = |finding: &Finding| !is_told(finding) && finding.subjects.iter().all(names);
+        if self.findings.get(&told.trouble.matter.topic()).is_some_and(says_more) {
             self.tell_condition(condition(told, verdict, 0), told.trouble.latest);
         }
     }

@@ -328,7 +328,8 @@ fn tell(
 /// The runtime and the log directory were wiped: the kubelet begins to count anew with another instance.
 fn is_reset(mark: &Mark, container: &ContainerRecord, restart_count: u32) -> bool {
     let other = container.container_id.is_some() && container.container_id != mark.id;
-    let later = latest(container).is_some_and(|latest| mark.latest.is_none_or(|known| latest > known));
+    // A made-up status names no time: beside it, any status that a cache held back looks later.
+    let later = matches!((latest(container), mark.latest), (Some(latest), Some(known)) if latest > known);
     // What the log directory told last is ahead of every status that is still on its way.
     let caught_up = mark.undescribed.is_empty();
     other && later && caught_up && i64::from(restart_count) < mark.ended

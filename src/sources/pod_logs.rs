@@ -258,7 +258,7 @@ mod tests {
         fs::write(container.join("0.log"), "").expect("write");
         assert_eq!(attempts(), [("app".to_owned(), 0)], "right after the last look");
         // As if everything had happened long ago.
-        let old = SystemTime::now() - Duration::from_secs(60);
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let age = |path: &Path| fs::File::open(path).expect("dir").set_modified(old).expect("time");
         [&container, container.parent().expect("pod")].into_iter().for_each(age);
         assert_eq!([attempts(), attempts()], [[("app".to_owned(), 0)], [("app".to_owned(), 0)]]);

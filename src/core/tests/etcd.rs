@@ -137,6 +137,7 @@ fn an_etcd_inside_of_the_kubelets_process_complains_in_the_kubelets_log() {
             boot_time: Some(moment(second).boot),
             wall: None,
             unit: "k3s.service".into(),
+            role: None,
             identifier: Some("k3s".into()),
             invocation: Some("a1".into()),
             is_pid1: false,
@@ -147,9 +148,10 @@ fn an_etcd_inside_of_the_kubelets_process_complains_in_the_kubelets_log() {
     };
     said(&mut bench, 102.0, SYNCS[0]);
     said(&mut bench, 109.0, SYNCS[1]);
-    said(&mut bench, 110.0, "time=\"2026-11-23T10:01:50Z\" level=info msg=\"Slow SQL (started: 1)\"");
+    said(&mut bench, 113.0, SYNCS[0]);
+    said(&mut bench, 114.0, "time=\"2026-11-23T10:01:50Z\" level=info msg=\"Slow SQL (started: 1)\"");
     let finding = bench.starved().expect("told");
     assert!(finding.summary.starts_with("Etcd waits for its disk"), "{}", finding.summary);
-    bench.ticks(111, 230);
+    bench.ticks(114, 230);
     assert_eq!(bench.starved().expect("kept").state, FindingState::Resolved);
 }

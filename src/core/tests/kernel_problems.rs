@@ -413,7 +413,11 @@ fn a_finding_about_a_disk_outlives_the_pod_that_it_names() {
     bench.record(10.0, 6, &format!("cgroup: fork rejected by pids controller in {}", path("a")));
     bench.say(13.0, Body::Tick);
     bench.say(14.0, Body::Pods(PodUpdate::Listed(crate::signal::PodSnapshot::default())));
-    assert_eq!(bench.finding(Cause::StorageError).state, FindingState::Open);
+    bench.say(15.0, Body::Mounts(MountTable { mounts: vec![mount((8, 0), "/")], ..table() }));
+    bench.say(20.0, Body::Tick);
+    let storage = bench.finding(Cause::StorageError);
+    assert_eq!((storage.state, storage.subjects[0].pod.as_deref()), (FindingState::Open, Some("web-1")), "it had the volume then");
+    assert!(storage.summary.contains("holds volume pvc-1"), "{}", storage.summary);
     assert_eq!(bench.finding(Cause::PidsLimit).state, FindingState::Resolved);
 }
 

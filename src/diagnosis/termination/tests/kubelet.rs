@@ -361,3 +361,17 @@ fn a_mirror_that_is_made_anew_brings_no_history() {
     let seen = terminations.look(&mirror, Some(time(0)));
     assert_eq!((attempts(&seen), seen.terminations[0].earlier, unobserved(&seen)), (vec![12], true, 0));
 }
+
+#[test]
+fn a_status_from_before_a_made_up_one_is_no_counter_that_begins_anew() {
+    let news = [
+        News::Lost(Deed::Start(0)),
+        News::Lost(Deed::End(0, 0)),
+        News::Lost(Deed::Start(0)),
+        News::Told(Deed::Lose(0), 1),
+        News::Late(1),
+        News::Told(Deed::Start(0), 1),
+    ];
+    let (_, observer) = play(PodKind::Service, -100, &news);
+    assert_eq!((observer.resets, observer.all_counted()), (0, 0));
+}
