@@ -112,6 +112,9 @@ pub struct CgroupSampler {
     rescan_due: Instant,
     pass_due: Instant,
     events_due: Instant,
+    /// When the next look is due; `None` once that may have changed. Going over all of them at each wake, which on cgroup
+    /// v1 are some each second, was a third of what an idle node costs.
+    looks_due: Option<Instant>,
 }
 
 impl CgroupSampler {
@@ -129,6 +132,7 @@ impl CgroupSampler {
             rescan_due: now,
             pass_due: now,
             events_due: now,
+            looks_due: None,
         }
     }
 
@@ -139,10 +143,10 @@ impl CgroupSampler {
 
     /// When the next turn is due without any event.
     pub fn due(&self, now: Instant) -> Instant {
-        let looks = self.followed.values().map(|followed| followed.pace.due());
+        let looks = self.looks_due.or_else(|| self.next_look());
         let passes = self.processes.needs_passes().then_some(self.pass_due);
         let events = Some(self.events_due).filter(|due| *due > now);
-        looks.chain(passes).chain(events).fold(self.rescan_due, Instant::min)
+        looks.into_iter().chain(passes).chain(events).fold(self.rescan_due, Instant::min)
     }
 
     /// Does what is due.
@@ -161,9 +165,17 @@ impl CgroupSampler {
             self.processes.pass(self.reader.layout());
             self.pass_due = now + PASS;
         }
-        let due = self.followed.iter().filter(|(_, followed)| followed.pace.due() <= now);
-        let due: Vec<_> = due.map(|(path, _)| Arc::clone(path)).take(MOST_LOOKS).collect();
-        due.iter().try_for_each(|path| self.look(path, now))
+        if self.looks_due.is_none_or(|due| due <= now) {
+            let due = self.followed.iter().filter(|(_, followed)| followed.pace.due() <= now);
+            let due: Vec<_> = due.map(|(path, _)| Arc::clone(path)).take(MOST_LOOKS).collect();
+            due.iter().try_for_each(|path| self.look(path, now))?;
+            self.looks_due = self.next_look();
+        }
+        Ok(())
+    }
+
+    fn next_look(&self) -> Option<Instant> {
+        self.followed.values().map(|followed| followed.pace.due()).min()
     }
 
     /// The node's kill counter rose: finds the cgroups whose own counters did.
@@ -171,6 +183,7 @@ impl CgroupSampler {
     /// # Errors
     /// [`Stopped`] when the agent is ending.
     pub fn check_all_counters(&mut self, now: Instant) -> Result<(), Stopped> {
+        self.looks_due = None;
         let paths: Vec<_> =
             self.followed.iter().filter(|(_, followed)| followed.kind != Kind::Class).map(|(path, _)| Arc::clone(path)).collect();
         paths.iter().try_for_each(|path| self.check_counters(path, now))
@@ -182,6 +195,7 @@ impl CgroupSampler {
     /// # Errors
     /// [`Stopped`] when the agent is ending.
     pub fn sample_soon(&mut self, path: &str, now: Instant) -> Result<(), Stopped> {
+        self.looks_due = None;
         let Some(path) = self.resolve(path) else { return Ok(()) };
         if let Some(pod) = self.pod_of(&path).filter(|pod| **pod != *path) {
             self.read_whole(&pod)?;
@@ -231,6 +245,9 @@ impl CgroupSampler {
 
     /// `youth`: what appears in an event is new, what a walk finds may have run for months.
     fn take(&mut self, changes: Vec<Change>, youth: Duration, now: Instant) -> Result<(), Stopped> {
+        if !changes.is_empty() {
+            self.looks_due = None;
+        }
         changes.into_iter().try_for_each(|change| match change {
             Change::Appeared(path, kind) => {
                 self.follow(path, kind, youth, now);
