@@ -213,7 +213,8 @@ impl Core {
             attempt: Some(death.termination.attempt),
             exit_code: Some(death.termination.state.exit_code),
             uptime_seconds: death.uptime(),
-            memory_at_death_bytes: charged.or_else(|| instance?.history.latest(death.ended.boot)),
+            // A cgroup that is just being left holds nothing: that is no container's memory.
+            memory_at_death_bytes: charged.or_else(|| instance?.history.latest(death.ended.boot).filter(|charge| charge.0 > 0)),
         };
         let story = self.deaths.durable.stories.entry(death.termination.slot.clone()).or_default();
         if death.termination.told_before {
