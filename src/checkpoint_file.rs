@@ -2,7 +2,8 @@
 
 use crate::{core::Checkpoint, model::BootId};
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -64,7 +65,10 @@ impl CheckpointFile {
             fs::create_dir_all(dir)?;
         }
         let new = self.path.with_extension("new");
-        fs::write(&new, serde_json::to_vec(checkpoint)?)?;
+        // Written as it is made: the text of full stores is megabytes.
+        let mut file = BufWriter::new(File::create(&new)?);
+        serde_json::to_writer(&mut file, checkpoint)?;
+        file.flush()?;
         fs::rename(&new, &self.path)
     }
 }

@@ -103,6 +103,26 @@ impl Pod {
         }
     }
 
+    /// The pod without its figures.
+    pub(super) fn names(&self) -> Self {
+        Self {
+            uid: self.uid.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            workload: self.workload.clone(),
+            qos: self.qos.clone(),
+            containers: self.containers.clone(),
+            memory_limit: self.memory_limit,
+            cgroup: self.cgroup.clone(),
+            sample: None,
+            pressure: PressureHistory::default(),
+            named: self.named,
+            stage: self.stage,
+            listed: self.listed,
+            gone: self.gone,
+        }
+    }
+
     /// The uid that the kubelet, the cgroups and the log directory use for this pod.
     pub fn kubelet_uid(record: &PodRecord) -> Option<PodUid> {
         PodUid::parse(record.static_hash.as_deref().unwrap_or(&record.uid))

@@ -4,7 +4,7 @@
 //! before the API server answers, or while it is away, is told with its container and its workload. The first list of
 //! the API server says which of these pods are still there.
 
-use super::{ContainerName, Inventory, Pod, PressureHistory};
+use super::{ContainerName, Inventory, Pod};
 use crate::model::ContainerId;
 use serde::{Deserialize, Serialize};
 
@@ -16,12 +16,15 @@ pub struct Remembered {
 }
 
 impl Inventory {
-    /// What to remember: pods that have a name, and which container each instance is.
+    /// What to remember: living pods that have a name, and which container each of their instances is. Of pods that ended
+    /// there may be thousands, and hardly anything is still to be told of them.
     pub fn remembered(&self) -> Remembered {
-        let pods = self.pods.values().filter(|pod| pod.named);
+        let lives = |pod: &&Pod| pod.named && pod.gone.is_none();
+        let of_living = |named: &ContainerName| self.pods.get(&named.pod).as_ref().is_some_and(lives);
+        let instances = self.names.iter().filter(|(_, named)| of_living(named));
         Remembered {
-            pods: pods.map(|pod| Pod { sample: None, pressure: PressureHistory::default(), ..pod.clone() }).collect(),
-            instances: self.names.iter().map(|(id, named)| (id.clone(), named.clone())).collect(),
+            pods: self.pods.values().filter(lives).map(Pod::names).collect(),
+            instances: instances.map(|(id, named)| (id.clone(), named.clone())).collect(),
         }
     }
 
