@@ -517,16 +517,22 @@ fn an_eviction_that_the_status_does_not_tell_is_told_by_the_kubelets_log() {
         (state.exit_code, state.reason) = (0, Some("Completed".into()));
         PodRecord { phase: Some("Succeeded".into()), ..record }
     };
-    for (short_of, cause, confidence) in
-        [(Some("inodes"), Cause::EvictedInodes, Confidence::Proven), (None, Cause::EvictedEphemeralStorage, Confidence::Likely)]
+    let ephemeral = (None, Cause::EvictedEphemeralStorage, Confidence::Likely);
+    // The status may arrive before the line of the log is read.
+    for ((short_of, cause, confidence), status_first) in
+        [((Some("inodes"), Cause::EvictedInodes, Confidence::Proven), false), (ephemeral, false), (ephemeral, true)]
     {
         let mut node = Node::new();
         node.say(15, Body::Pods(PodUpdate::Changed { pod: Box::new(pod(1, "polite")), deleted: false }));
         if let Some(resource) = short_of {
             node.kubelet(20, &format!("\"Eviction manager: must evict pod(s) to reclaim\" resourceName=\"{resource}\""));
         }
+        let status = Body::Pods(PodUpdate::Changed { pod: Box::new(polite(21)), deleted: false });
+        if status_first {
+            node.say(21, status.clone());
+        }
         node.kubelet(21, "\"Eviction manager: pod is evicted successfully\" pod=\"shop/polite\"");
-        node.say(22, Body::Pods(PodUpdate::Changed { pod: Box::new(polite(21)), deleted: false }));
+        node.say(22, status);
         node.ticks(23, 45);
         let finding = node.one(cause);
         assert_eq!((finding.confidence, finding.count), (confidence, 1));

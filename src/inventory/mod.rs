@@ -268,10 +268,12 @@ impl Inventory {
         self.pods.get(uid)
     }
 
-    /// The uid of the living pod with this name.
+    /// The uid of the pod with this name: the living one, else the one that ended last. What a log says of a pod may be
+    /// read after its status has told its end.
     pub fn pod_named(&self, namespace: &str, name: &str) -> Option<PodUid> {
-        let named = |pod: &&Pod| pod.gone.is_none() && pod.namespace.as_deref() == Some(namespace) && pod.name.as_deref() == Some(name);
-        self.pods.values().find(named).map(|pod| pod.uid.clone())
+        let named = |pod: &&Pod| pod.namespace.as_deref() == Some(namespace) && pod.name.as_deref() == Some(name);
+        let latest = self.pods.values().filter(named).max_by_key(|pod| (pod.gone.is_none(), pod.gone));
+        latest.map(|pod| pod.uid.clone())
     }
 
     /// Every pod.

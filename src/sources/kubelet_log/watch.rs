@@ -10,9 +10,6 @@ use std::{os::fd::AsFd, path::Path, time::Duration};
 /// The slow look that finds what inotify did not tell.
 const POLL: Duration = Duration::from_secs(5);
 
-/// A kubelet writes several lines at a time: what follows within this time is read at one wake.
-const GATHER: Duration = Duration::from_millis(50);
-
 /// The watch on a file and on the directory that names it.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -50,9 +47,6 @@ impl Watch {
         };
         let wake = stop.wait_readable(inotify.as_fd(), Some(POLL)).unwrap_or(Wake::TimedOut);
         if wake == Wake::Ready {
-            if stop.wait(GATHER) {
-                return Wake::Stopped;
-            }
             while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
         }
         wake
