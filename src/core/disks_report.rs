@@ -2,17 +2,11 @@
 //! thresholds that it read mean anything.
 
 use super::Core;
-use crate::{
-    model::BootTime,
-    signal::{SourceName, SourceReport, SourceState},
-};
+use crate::signal::{SourceName, SourceReport};
 
 impl Core {
     /// Takes in a source's own report.
-    pub(super) fn source_reported(&mut self, report: SourceReport, at: BootTime) {
-        if report.source == SourceName::KubeletLog {
-            self.kubelet_log.heard(report.state == SourceState::Up, at);
-        }
+    pub(super) fn source_reported(&mut self, report: SourceReport) {
         if report.source == SourceName::Disks {
             self.disks_report = Some(report);
             self.complete_disks_report();

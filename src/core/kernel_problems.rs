@@ -337,7 +337,7 @@ impl Core {
         self.tell_verdict(&told, 0);
     }
 
-    /// Tells a finding again where the same reports now mean more; less, where a pod that they were about is gone.
+    /// Tells a finding again where the same reports now mean more. A pod that it names stays named when it is gone.
     fn complete_trouble(&mut self, told: &Told) {
         let verdict = explain(&told.trouble, &self.inventory);
         let is_told = |finding: &Finding| finding.summary == verdict.summary && finding.subjects == verdict.subjects;

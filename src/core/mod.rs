@@ -62,7 +62,7 @@ use crate::{
     inventory::Inventory,
     model::{BootTime, CgroupPlace, Moment},
     parse::oom::OomNews,
-    signal::{Body, CgroupSample, KernelLine, NodeFacts, NodeSample, ProcessesSample, Signal, SourceName, SourceReport},
+    signal::{Body, CgroupSample, KernelLine, NodeFacts, NodeSample, ProcessesSample, Signal, SourceName, SourceReport, SourceState},
 };
 use death_notes::Deaths;
 use evictions::Evictions;
@@ -153,7 +153,12 @@ impl Core {
         self.now = Some(now);
         match body {
             Body::Node(facts) => self.node(facts, at),
-            Body::Source(report) => self.source_reported(report, at.boot),
+            Body::Source(report) => {
+                if report.source == SourceName::KubeletLog {
+                    self.kubelet_log.heard(report.state == SourceState::Up, at.boot);
+                }
+                self.source_reported(report);
+            }
             Body::Gap(gap) => {
                 self.health.lost(gap.source, gap.lost.unwrap_or(1));
                 match gap.source {
