@@ -78,7 +78,7 @@ pub enum KernelLogChoice {
     Auto,
     /// `/dev/kmsg`: exact loss, event-driven; needs the device.
     Kmsg,
-    /// `syslog(2)`: needs CAP_SYSLOG and no mount; polled.
+    /// `syslog(2)`: needs CAP_SYSLOG and no mount; losses are not counted.
     Syslog,
     /// systemd's journal: needs its directories.
     Journal,

@@ -17,9 +17,9 @@ use std::{
 const BEAT: Duration = Duration::from_secs(5);
 /// ... and told so often, or at once when processes were killed or a fiftieth of the memory moved.
 const REGULAR: Duration = Duration::from_secs(15);
-/// How often the kill counter alone is read where nothing else tells of a kill. `/proc/vmstat` costs
-/// some 50 microseconds.
-const KILLS_BEAT: Duration = Duration::from_millis(500);
+/// How often the kill counter alone is read where no cgroup tells of a kill. The kernel's log mostly tells sooner, and
+/// the counters are then read at its word; this is for a log that cannot be read or has lost the line.
+const KILLS_BEAT: Duration = Duration::from_secs(1);
 
 /// When to read the node's figures, and what was told last.
 #[derive(Debug)]
@@ -57,12 +57,12 @@ impl NodeSampler {
         if now < self.due() {
             return Ok(false);
         }
-        self.kills_due = now + self.kills_beat;
+        self.kills_due = after(self.kills_due, self.kills_beat, now);
         let kills = self.node.oom_kills();
         let rose = self.kills.zip(kills).is_some_and(|(before, after)| after != before);
         self.kills = kills;
         if rose || now >= self.beat_due {
-            self.beat_due = now + BEAT;
+            self.beat_due = after(self.beat_due, BEAT, now);
             self.tell(now, rose, outlet)?;
         }
         Ok(rose)
@@ -84,6 +84,12 @@ impl NodeSampler {
         self.told = Some((now, available));
         outlet.offer(Body::NodeMemory(sample))
     }
+}
+
+/// A beat after `due`, so that what began together stays together and shares its wakes; one that was missed is left out.
+fn after(due: Instant, beat: Duration, now: Instant) -> Instant {
+    let next = due + beat;
+    if next > now { next } else { now + beat }
 }
 
 /// Reads the node-wide files of one `/proc`.

@@ -55,14 +55,20 @@ pub struct Bounds {
     pub reclaimable: Bytes,
 }
 
+/// Quiet cgroups are looked at in groups: a wake of the thread, and of the core that takes what it read, costs more than
+/// a look.
+const SLOT: Duration = Duration::from_secs(5);
+/// The slots of the longest period.
+pub const SLOTS: u8 = 24;
+
 /// Times that looks are rounded to, so that many share one wake of the thread and yet not all fall
-/// on the same second.
+/// on the same one.
 #[derive(Debug, Clone, Copy)]
 pub struct Grid {
     /// Where the grid begins, the same for all cgroups.
     pub origin: Instant,
-    /// The second of its period at which this cgroup is looked at while it is quiet.
-    pub second: u8,
+    /// The slot of its period in which this cgroup is looked at while it is quiet, below [`SLOTS`].
+    pub slot: u8,
 }
 
 /// The memory of past looks at one cgroup.
@@ -188,9 +194,9 @@ impl Grid {
         let now = millis(now.duration_since(self.origin));
         let point = if beat >= QUIET {
             let period = millis(beat);
-            let second = u64::from(self.second) * 1000 % period;
+            let slot = u64::from(self.slot) * millis(SLOT) % period;
             // Half a second's grace, or a thread that wakes early would look twice.
-            (now + period + 500 - second) / period * period + second
+            (now + period + 500 - slot) / period * period + slot
         } else {
             let width = millis(if beat < VERY_NEAR { SHORTEST } else { VERY_NEAR });
             (now + millis(beat) + width / 2) / width * width
@@ -217,7 +223,7 @@ mod tests {
     /// the looks as (seconds, verdict) up to `end`.
     fn looks(limit: Bounds, end: u64, usage: impl Fn(f64) -> f64) -> Vec<(f64, Verdict)> {
         let start = Instant::now();
-        let mut pace = Pace::new(start, YOUTH, QUIET, Grid { origin: start, second: 0 });
+        let mut pace = Pace::new(start, YOUTH, QUIET, Grid { origin: start, slot: 0 });
         let mut looks = Vec::new();
         while pace.due() < start + Duration::from_secs(end) {
             let now = pace.due();
@@ -241,7 +247,7 @@ mod tests {
     #[test]
     fn a_container_that_is_being_set_up_stays_young_for_a_minute() {
         let start = Instant::now();
-        let mut pace = Pace::new(start, YOUTH, RESTING, Grid { origin: start, second: 0 });
+        let mut pace = Pace::new(start, YOUTH, RESTING, Grid { origin: start, slot: 0 });
         let mut looks = Vec::new();
         while pace.due() < start + Duration::from_secs(150) {
             let now = pace.due();
@@ -291,16 +297,16 @@ mod tests {
     }
 
     #[test]
-    fn quiet_looks_keep_their_second_and_are_a_period_apart() {
+    fn quiet_looks_keep_their_slot_and_are_a_period_apart() {
         let origin = Instant::now();
-        for second in (0..120u8).step_by(7) {
-            let grid = Grid { origin, second };
+        for slot in 0..SLOTS {
+            let grid = Grid { origin, slot };
             let mut at = origin + Duration::from_millis(7_300);
             for _ in 0..3 {
                 let next = grid.next(at, QUIET);
                 let millis = next.duration_since(origin).as_millis();
-                assert_eq!(millis % 15_000, u128::from(second % 15) * 1000);
-                assert!(next > at && next <= at + QUIET, "second {second}");
+                assert_eq!(millis % 15_000, u128::from(slot % 3) * 5000);
+                assert!(next > at && next <= at + QUIET, "slot {slot}");
                 at = next;
             }
             assert_eq!(grid.next(at, QUIET), at + QUIET);
@@ -311,7 +317,7 @@ mod tests {
     #[test]
     fn at_rest_a_look_in_two_minutes_is_a_whole_one() {
         let start = Instant::now();
-        let mut pace = Pace::new(start, YOUTH, RESTING, Grid { origin: start, second: 77 });
+        let mut pace = Pace::new(start, YOUTH, RESTING, Grid { origin: start, slot: 17 });
         let mut looks = Vec::new();
         while pace.due() < start + Duration::from_secs(1200) {
             let now = pace.due();
@@ -324,7 +330,7 @@ mod tests {
     #[test]
     fn a_large_pod_speaks_for_its_small_sidecar() {
         let start = Instant::now();
-        let mut pace = Pace::new(start, YOUTH, QUIET, Grid { origin: start, second: 0 });
+        let mut pace = Pace::new(start, YOUTH, QUIET, Grid { origin: start, slot: 0 });
         let sidecar = Bounds { smallest_inside: Some(Bytes(128 * MIB)), ..bounds(10_240) };
         let mut look = |second, usage| pace.look(start + Duration::from_secs(second), Bytes(usage * MIB), sidecar);
         look(0, 5000);
@@ -336,7 +342,7 @@ mod tests {
     #[test]
     fn hurrying_only_brings_forward() {
         let start = Instant::now();
-        let mut pace = Pace::new(start, YOUTH, QUIET, Grid { origin: start, second: 0 });
+        let mut pace = Pace::new(start, YOUTH, QUIET, Grid { origin: start, slot: 0 });
         pace.look(start, Bytes(0), bounds(100));
         let due = pace.due();
         pace.hurry(due + QUIET);

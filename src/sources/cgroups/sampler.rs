@@ -12,7 +12,7 @@
 use super::{
     discovery::{Change, Discovery, Kind, parent_of},
     layout::Layout,
-    pace::{Bounds, Grid, Pace, QUIET, RESTING, SHORTEST, YOUTH},
+    pace::{Bounds, Grid, Pace, QUIET, RESTING, SHORTEST, SLOTS, YOUTH},
     processes::Processes,
     reader::CgroupReader,
     watches::is_at_or_below,
@@ -107,7 +107,7 @@ pub struct CgroupSampler {
     discovery: Discovery,
     processes: Processes,
     followed: BTreeMap<Arc<str>, Followed>,
-    /// How many have been followed so far: spreads them over the seconds of a period.
+    /// How many have been followed so far: spreads them over the slots of a period.
     arrivals: u8,
     rescan_due: Instant,
     pass_due: Instant,
@@ -262,7 +262,7 @@ impl CgroupSampler {
         self.arrivals = self.arrivals.wrapping_add(1);
         let has_pod = parent_of(&path).and_then(|parent| self.followed.get(parent)).is_some_and(|parent| parent.kind == Kind::Pod);
         let quiet = if has_pod { RESTING } else { QUIET };
-        let pace = Pace::new(now, youth, quiet, Grid { origin: self.origin, second: self.arrivals % 120 });
+        let pace = Pace::new(now, youth, quiet, Grid { origin: self.origin, slot: self.arrivals % SLOTS });
         self.followed.insert(path, Followed { kind, pace, quiet, last: None, cpu: None, held_back: false, mounts_of: None });
         if kind == Kind::Container {
             self.pass_due = self.pass_due.min(now + PASS_AFTER_START);

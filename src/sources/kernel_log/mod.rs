@@ -5,6 +5,7 @@
 //! ([`KernelLine`](crate::signal::KernelLine)), the losses that a transport tells, and a report
 //! whenever the source's condition changes. What a line means is not known here; only its position is read.
 
+mod alarm;
 mod flood;
 #[cfg(feature = "journal")]
 mod journal;
@@ -75,7 +76,7 @@ impl Transport {
         Ok(match self {
             Self::Kmsg => Box::new(kmsg::open(&machine.roots.kmsg, rights)?),
             Self::Journal => Box::new(journal::open(&machine.roots.journal, &machine.boot_id)?),
-            Self::Syslog => Box::new(syslog::open(rights)?),
+            Self::Syslog => Box::new(syslog::open(&machine.roots.proc, rights)?),
         })
     }
 }

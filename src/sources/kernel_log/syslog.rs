@@ -1,38 +1,51 @@
-//! syslog(2): the kernel's ring as text, polled. Needs CAP_SYSLOG, no device and no mount.
+//! syslog(2): the kernel's ring as text. Needs CAP_SYSLOG, no device and no mount.
 //!
-//! Flows in: the whole buffer, every second and when the bell rings. Flows out: the lines that were not in it before.
+//! Flows in: the whole buffer, when it has news, and every second in case that was not told. Flows out: the lines that
+//! were not in it before.
 //! There are no sequence numbers: that lines were lost shows only as a reading that has nothing in
 //! common with the one before. The log is read with `READ_ALL`, which takes nothing from anybody;
-//! never with `READ`, nor through `/proc/kmsg`, which take the lines away from the node's own daemon.
+//! never with `READ`, nor from `/proc/kmsg`, which take the lines away from the node's own daemon.
 
-use super::{Ended, Failure, Feed, Follow, position::syslog_time, rights::Rights};
+use super::{Ended, Failure, Feed, Follow, alarm::Alarm, position::syslog_time, rights::Rights};
 use crate::{
     signal::{Body, Gap, KernelLine, SourceName, SourceState},
     sources::stop::Wake,
 };
-use std::{collections::VecDeque, io, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-/// Between two readings. A ring of 128 KiB holds about 1,300 lines, a burst of 650 lines a second.
+/// Between two readings that nothing asked for. A ring of 128 KiB holds about 1,300 lines.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How long lines gather after the first that is told. The kernel writes a kill's dump within a few milliseconds, its
+/// most telling line last.
+const GATHER: Duration = Duration::from_millis(4);
+/// The same in a flood. A reading costs as much as the whole ring, about a millisecond, however little is new; a ring of
+/// 128 KiB is overrun meanwhile by 20,000 lines a second.
+const GATHER_IN_A_FLOOD: Duration = Duration::from_millis(64);
 /// The most that is read at once: the ring of a machine with hundreds of processors.
 const BUFFER_LIMIT: usize = 4 << 20;
 /// How many lines of the last reading are kept to find the place again. Lines may repeat, runs of
 /// this length with their times do not.
 const TAIL: usize = 64;
 
-/// The polled buffer.
+/// The buffer, and what tells that it has news.
 #[derive(Debug)]
 pub(super) struct Syslog {
     buffer: Vec<u8>,
     seen: Overlap,
+    alarm: Option<Alarm>,
 }
 
 /// Opens the log: asks for its size, which takes the same right as reading it.
-pub(super) fn open(rights: Rights) -> Result<Syslog, Failure> {
+pub(super) fn open(proc: &Path, rights: Rights) -> Result<Syslog, Failure> {
     let size = raw::buffer_size().map_err(|error| failure(&error, rights))?;
     // The text has a prefix on every line and so can be longer than the ring that holds it.
     let buffer = vec![0; size.saturating_mul(2).min(BUFFER_LIMIT)];
-    Ok(Syslog { buffer, seen: Overlap::default() })
+    Ok(Syslog { buffer, seen: Overlap::default(), alarm: Alarm::open(proc).ok() })
 }
 
 /// Why the call is refused, and what grants it.
@@ -56,20 +69,22 @@ fn remedy_of_eperm(rights: Rights) -> &'static str {
 /// Asks for the size and reads nothing.
 pub(super) fn probe(rights: Rights) -> Result<String, Failure> {
     let size = raw::buffer_size().map_err(|error| failure(&error, rights))?;
-    Ok(format!("syslog(2), a buffer of {} KiB, polled", size / 1024))
+    Ok(format!("syslog(2), a buffer of {} KiB", size / 1024))
 }
 
 impl Follow for Syslog {
     fn describe(&self) -> String {
-        format!("syslog(2), polled every {} s and when a kill is counted; losses are noticed, not counted", PERIOD.as_secs())
+        let when = if self.alarm.is_some() { "read when it has news" } else { "read every second and when a kill is counted" };
+        format!("syslog(2), {when}; losses are noticed, not counted")
     }
 
     fn follow(&mut self, feed: &mut Feed) -> Ended {
+        let mut pace = Pace::default();
         loop {
-            if let Err(ended) = self.poll(feed) {
+            if let Err(ended) = self.read(feed) {
                 return ended;
             }
-            match feed.wait(None, PERIOD) {
+            match self.wait(feed, &mut pace) {
                 Ok(Wake::Ready | Wake::TimedOut) => {}
                 Ok(Wake::Stopped) => return Ended::Stopped,
                 Err(error) => return Ended::Failed(failure(&error, Rights::default())),
@@ -79,10 +94,41 @@ impl Follow for Syslog {
 }
 
 impl Syslog {
-    fn poll(&mut self, feed: &mut Feed) -> Result<(), Ended> {
+    fn read(&mut self, feed: &mut Feed) -> Result<(), Ended> {
         let length = raw::read_all(&mut self.buffer).map_err(|error| Ended::Failed(failure(&error, Rights::default())))?;
         let text = String::from_utf8_lossy(self.buffer.get(..length).unwrap_or_default());
         send(feed, self.seen.fresh(&text))
+    }
+
+    /// Waits for news and until they have gathered.
+    fn wait(&self, feed: &Feed, pace: &mut Pace) -> io::Result<Wake> {
+        let wake = feed.wait(self.alarm.as_ref().map(Alarm::fd), PERIOD)?;
+        let Some(alarm) = self.alarm.as_ref().filter(|_| wake == Wake::Ready) else { return Ok(wake) };
+        if feed.stop.wait(pace.gather(Instant::now())) {
+            return Ok(Wake::Stopped);
+        }
+        alarm.clear();
+        Ok(wake)
+    }
+}
+
+/// How long lines gather before they are read: longer and longer while there is no quiet between.
+#[derive(Debug, Default)]
+struct Pace {
+    /// The last wait's beginning and length.
+    last: Option<(Instant, Duration)>,
+}
+
+impl Pace {
+    fn gather(&mut self, now: Instant) -> Duration {
+        let gather = match self.last {
+            Some((began, gather)) if now.duration_since(began) < gather.saturating_mul(10) => {
+                gather.saturating_mul(2).min(GATHER_IN_A_FLOOD)
+            }
+            _ => GATHER,
+        };
+        self.last = Some((now, gather));
+        gather
     }
 }
 
@@ -219,6 +265,19 @@ mod tests {
         let mut seen = Overlap::default();
         seen.fresh("a\nb\nsame\n");
         assert_eq!(seen.fresh("a\nb\nsame\nc\nsame\n").lines, ["c", "same"]);
+    }
+
+    #[test]
+    fn a_flood_is_read_less_often_than_a_dump() {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let mut gathers = |pauses: [u64; 7]| {
+            pauses.map(|pause| {
+                now += Duration::from_millis(pause);
+                pace.gather(now).as_millis()
+            })
+        };
+        assert_eq!(gathers([0, 5, 9, 17, 33, 65, 65]), [4, 8, 16, 32, 64, 64, 64], "no quiet in between");
+        assert_eq!(gathers([1000; 7]), [4; 7], "a line a second");
     }
 
     #[test]

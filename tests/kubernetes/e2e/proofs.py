@@ -14,8 +14,7 @@ from e2e import cluster
 LISTEN = "127.0.0.1:9971"
 STARTS_WITHIN = 25      # seconds: the agents of a cluster spread their start over 2, a debug build on a busy machine needs more
 
-# With syslog(2) the kernel's log is asked every second, and the journal hands it on when journald has it; the figure
-# for /dev/kmsg is in docs/performance.md. A child's kill waits a second for its container.
+# The figures are in docs/performance.md; here the machine is busy with three nodes, one of them emulated. A child's kill waits a second for its container.
 TOLD_WITHIN, MEDIAN = 5.0, 2.0
 
 
