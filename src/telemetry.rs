@@ -1,17 +1,28 @@
 //! The agent's own log: what it says of itself, on standard error.
 
 use crate::signal::{Body, Signal, SourceState};
-use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
+use std::{env, io, io::IsTerminal};
+use tracing::Level;
+use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Starts logging. `NODEWHY_LOG` chooses the level, such as `debug` or `nodewhy=debug`.
+/// What chooses the level of each part, such as `debug` or `warn,nodewhy=debug`.
+const LEVELS: &str = "NODEWHY_LOG";
+
+/// Starts logging. Levels are chosen by targets alone: filters of spans and fields would bring an engine of regular
+/// expressions, half a megabyte of an agent's memory, for something that nothing here has.
 pub fn start(json: bool) {
-    let filter = EnvFilter::try_from_env("NODEWHY_LOG").unwrap_or_else(|_| EnvFilter::new("warn,nodewhy=info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    if json {
-        builder.json().init();
-    } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).init();
+    let chosen = env::var(LEVELS).ok().map(|text| text.parse::<Targets>().map_err(|error| format!("{LEVELS}={text}: {error}")));
+    let usual = || Targets::new().with_default(Level::WARN).with_target("nodewhy", Level::INFO);
+    let (levels, refused) = match chosen {
+        Some(Ok(levels)) => (levels, None),
+        Some(Err(refused)) => (usual(), Some(refused)),
+        None => (usual(), None),
+    };
+    let lines = fmt::layer().with_writer(io::stderr).with_target(false);
+    let lines = if json { lines.json().boxed() } else { lines.with_ansi(io::stderr().is_terminal()).boxed() };
+    tracing_subscriber::registry().with(lines.with_filter(levels)).init();
+    if let Some(refused) = refused {
+        tracing::warn!("{refused}; the usual levels hold. Write `debug`, or `warn,nodewhy=debug`");
     }
 }
 

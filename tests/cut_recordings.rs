@@ -19,8 +19,8 @@ use nodewhy::{
     model::{BootId, BootTime},
     record::{Header, Recording},
     signal::{
-        Body, CgroupSample, ContainerState, KernelLine, NodeFacts, PodRecord, PodSnapshot, PodUpdate, Signal, SourceName, SourceReport,
-        VERSION,
+        BlockDevice, Body, CgroupSample, ContainerState, KernelLine, Mount, MountTable, NodeFacts, PodRecord, PodSnapshot,
+        PodStorageSample, PodUpdate, ProbeCounts, Signal, SourceName, SourceReport, VERSION,
     },
 };
 use std::{
@@ -99,6 +99,8 @@ struct Scenario {
     begins: BootTime,
     /// Whether a program of it ended of a fault, which the kernel logs without a cgroup.
     faults: bool,
+    /// Disks that it brings along: files that are mounted.
+    disks: Vec<BlockDevice>,
 }
 
 impl Scenario {
@@ -112,12 +114,50 @@ impl Scenario {
                 _ => false,
             })
         };
-        Self {
+        let mut scenario = Self {
             namespace: namespace.to_owned(),
             uids: uids.flat_map(forms).collect(),
             begins: own().map(|(at, _)| at).min().expect("a pod"),
             faults: own().any(|(_, pod)| ended_of_a_fault(pod)),
+            disks: Vec::new(),
+        };
+        scenario.disks = scenario.mounted_files(signals);
+        scenario
+    }
+
+    fn mounted_files(&self, signals: &[Signal]) -> Vec<BlockDevice> {
+        let mounted = |signal: &Signal| match &signal.body {
+            Body::ContainerMounts(mounts) if self.is_named_in(&mounts.cgroup) => mounts.mounts.iter().map(|mount| mount.device).collect(),
+            _ => Vec::new(),
+        };
+        let mounted: BTreeSet<_> = signals.iter().flat_map(mounted).collect();
+        let files = signals.iter().filter_map(|signal| if let Body::Mounts(table) = &signal.body { Some(&table.devices) } else { None });
+        let mut found: Vec<BlockDevice> = Vec::new();
+        for device in files.flatten().filter(|device| device.backing_file.is_some() && mounted.contains(&device.number)) {
+            if !found.iter().any(|known| known.number == device.number) {
+                found.push(device.clone());
+            }
         }
+        found
+    }
+
+    /// Of the node's disks and mounts, those of its own.
+    fn own_mounts(&self, table: &MountTable) -> Option<Body> {
+        let devices: Vec<_> = table.devices.iter().filter(|device| self.disks.contains(device)).cloned().collect();
+        let is_own = |mount: &&Mount| devices.iter().any(|device| device.number == mount.device);
+        let mounts = table.mounts.iter().filter(is_own).cloned().collect();
+        (!devices.is_empty()).then(|| Body::Mounts(MountTable { devices: devices.clone(), mounts }))
+    }
+
+    fn own_counts(&self, counts: &ProbeCounts) -> Body {
+        let counts: Vec<_> = counts.counts.iter().filter(|count| self.uids.contains(&count.pod.to_string())).cloned().collect();
+        // That none has failed is news, too.
+        Body::ProbeCounts(ProbeCounts { counts })
+    }
+
+    fn own_storage(&self, sample: &PodStorageSample) -> Option<Body> {
+        let pods: Vec<_> = sample.pods.iter().filter(|pod| self.uids.contains(&pod.uid.to_string())).cloned().collect();
+        (!pods.is_empty()).then_some(Body::PodStorage(PodStorageSample { pods, left_out: 0 }))
     }
 
     /// Its own signals. Where others kept the agent's clock going, it now ticks.
@@ -167,6 +207,10 @@ impl Scenario {
             Body::Pods(PodUpdate::Changed { pod, .. }) => (pod.namespace == self.namespace).then(|| body.clone()),
             Body::Pods(PodUpdate::Directory { namespace, .. }) => (*namespace == self.namespace).then(|| body.clone()),
             Body::Pods(PodUpdate::DirectoryGone { uid }) => self.uids.contains(&uid.to_string()).then(|| body.clone()),
+            Body::Mounts(table) => self.own_mounts(table),
+            Body::ContainerMounts(mounts) => (!self.disks.is_empty() && self.is_named_in(&mounts.cgroup)).then(|| body.clone()),
+            Body::ProbeCounts(counts) => Some(self.own_counts(counts)),
+            Body::PodStorage(sample) => self.own_storage(sample),
             // Figures of the node count everybody's.
             _ => None,
         }
@@ -174,6 +218,11 @@ impl Scenario {
 
     fn is_named_in(&self, text: &str) -> bool {
         text.contains(&format!("{}/", self.namespace)) || self.uids.iter().any(|uid| text.contains(uid.as_str()))
+    }
+
+    fn is_about_a_disk(&self, record: &str) -> bool {
+        let is_named = |name: &str| record.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == name);
+        self.disks.iter().any(|disk| is_named(&disk.name))
     }
 
     /// For every record of the kernel's log: whether it is about this scenario.
@@ -194,8 +243,10 @@ impl Scenario {
                 killed.extend(pid_after(record, "Killed process ").filter(|_| mine));
             } else if record.contains("oom_reaper: reaped process") {
                 own[at] = pid_after(record, "reaped process ").is_some_and(|pid| killed.contains(&pid));
-            } else if self.faults {
-                own[at] = record.contains("traps: ") || record.contains("segfault at ");
+            } else {
+                own[at] = self.is_named_in(record)
+                    || self.faults && (record.contains("traps: ") || record.contains("segfault at "))
+                    || self.is_about_a_disk(record);
             }
         }
         own

@@ -230,6 +230,7 @@ impl Core {
         if let (Matter::Pids(cgroup), None) = (&told.trouble.matter, told.trouble.pids) {
             told.trouble.pids = pids_level(cgroup, &self.inventory);
         }
+        told.trouble.note_volumes(&self.inventory);
         let weight = if told.at.is_none() { told.trouble.count().max(1) } else { told.trouble.count().saturating_sub(told.told) };
         (told.told, told.at, told.due) = (told.trouble.count(), Some(now), None);
         let told = told.clone();
@@ -307,7 +308,7 @@ impl Core {
             } else if holds && now.seconds_since(at) >= CONFIRM_EVERY_SECONDS {
                 self.confirm_trouble(index, now);
             } else if now.seconds_since(at) < COMPLETE_FOR_SECONDS {
-                self.complete_trouble(&told.clone());
+                self.complete_trouble(index);
             }
         }
     }
@@ -338,13 +339,16 @@ impl Core {
     }
 
     /// Tells a finding again where the same reports now mean more. A pod that it names stays named when it is gone.
-    fn complete_trouble(&mut self, told: &Told) {
+    fn complete_trouble(&mut self, index: usize) {
+        let Some(told) = self.kernel_problems.durable.troubles.get_mut(index) else { return };
+        told.trouble.note_volumes(&self.inventory);
+        let told = told.clone();
         let verdict = explain(&told.trouble, &self.inventory);
         let is_told = |finding: &Finding| finding.summary == verdict.summary && finding.subjects == verdict.subjects;
         let names = |subject: &Subject| verdict.subjects.iter().any(|named| named.pod_uid == subject.pod_uid);
         let says_more = |finding: &Finding| !is_told(finding) && finding.subjects.iter().all(names);
         if self.findings.get(&told.trouble.matter.topic()).is_some_and(says_more) {
-            self.tell_condition(condition(told, verdict, 0), told.trouble.latest);
+            self.tell_condition(condition(&told, verdict, 0), told.trouble.latest);
         }
     }
 

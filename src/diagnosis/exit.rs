@@ -4,7 +4,7 @@
 //! Flows in: a terminated state and its pod. Flows out: an [`Exit`]. Does not know the kernel's log:
 //! whether a SIGKILL was the OOM killer's is decided by who holds that evidence.
 
-use super::eviction::PodEnd;
+use super::{eviction::PodEnd, probe_count::ProbeRules};
 use crate::{
     model::{Blame, Cause, Confidence, Scope},
     signal::{ContainerKind, ContainerRecord, PodRecord, RestartPolicy, TerminatedState},
@@ -150,9 +150,9 @@ fn by_code(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedState
         134 => workload(Cause::Aborted, Confidence::Likely, "aborted itself (SIGABRT)".into()),
         135 => workload(Cause::BusError, Confidence::Likely, "was ended by SIGBUS: a memory access that could not be served".into()),
         136 => workload(Cause::AppError, Confidence::Likely, "was ended by SIGFPE: most often a division by zero".into()),
-        137 => killed(container, state),
+        137 => killed(pod, container, state),
         139 => workload(Cause::Segfault, Confidence::Likely, "was ended by SIGSEGV: an access to memory that it may not use".into()),
-        143 => asked_to_stop(container),
+        143 => asked_to_stop(pod, container, state),
         159 => workload(Cause::AppError, Confidence::Likely, "was ended by SIGSYS: a system call that its seccomp profile forbids".into()),
         code => workload(Cause::AppError, Confidence::Likely, format!("ended itself with status {code}")),
     }
@@ -173,7 +173,7 @@ fn completed(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedSta
         return Exit::ordinary(Cause::Completed, "ended with status 0");
     }
     let what = "ended with status 0 although it should have kept running";
-    match probe(container) {
+    match probe(pod, container, state) {
         // So ends a program that handles SIGTERM when a probe's failure stops it.
         Some((_, probe)) => {
             let what = format!("{what}; that its {probe} probe failed and the kubelet stopped it cannot be told from that");
@@ -184,12 +184,12 @@ fn completed(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedSta
 }
 
 /// SIGKILL. A probe's kill looks like this when the program ignores SIGTERM.
-fn killed(container: &ContainerRecord, state: &TerminatedState) -> Exit {
+fn killed(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedState) -> Exit {
     if state.reason.as_deref() == Some("OOMKilled") {
         let what = "was killed (SIGKILL); Kubernetes says OOMKilled";
         return Exit::crash(Cause::OomContainerLimit, Confidence::Possible, Blame::Workload, what);
     }
-    match probe(container) {
+    match probe(pod, container, state) {
         Some((cause, probe)) => {
             let what = format!(
                 "was killed (SIGKILL) and its pod was not being deleted; it has a {probe} probe, whose failure is the usual reason"
@@ -201,8 +201,8 @@ fn killed(container: &ContainerRecord, state: &TerminatedState) -> Exit {
 }
 
 /// SIGTERM without a deletion.
-fn asked_to_stop(container: &ContainerRecord) -> Exit {
-    match probe(container) {
+fn asked_to_stop(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedState) -> Exit {
+    match probe(pod, container, state) {
         Some((cause, probe)) => {
             let what = format!(
                 "was asked to stop (SIGTERM) although its pod was not being deleted; it has a {probe} probe, whose failure is the usual reason"
@@ -219,11 +219,35 @@ fn asked_to_stop(container: &ContainerRecord) -> Exit {
 }
 
 /// The probe whose failure would have ended it: until the startup probe has succeeded, only that one runs.
-fn probe(container: &ContainerRecord) -> Option<(Cause, &'static str)> {
-    match (container.startup_probe, container.liveness_probe) {
-        (true, false) => Some((Cause::StartupProbe, "startup")),
-        (true, true) if !container.started => Some((Cause::StartupProbe, "startup")),
-        (_, true) => Some((Cause::LivenessProbe, "liveness")),
-        (false, false) => None,
+fn probe(pod: &PodRecord, container: &ContainerRecord, state: &TerminatedState) -> Option<(Cause, &'static str)> {
+    let lived = state.started.zip(state.finished).map(|(started, finished)| finished.duration_since(started));
+    if container.startup_probe && ProbeRules::of(container, pod.grace_seconds).may_end_a_start_of(lived) {
+        Some((Cause::StartupProbe, "startup"))
+    } else {
+        container.liveness_probe.then_some((Cause::LivenessProbe, "liveness"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::ProbeRule;
+
+    /// A SIGKILL after so many seconds, of a container whose start may take 5 s, three failures a second apart and 10 s to stop.
+    fn killed_after(seconds: i64, liveness_probe: bool) -> Cause {
+        let rule = ProbeRule { delay_seconds: 5, period_seconds: 1, timeout_seconds: 1, failure_threshold: 3 };
+        let container = ContainerRecord { startup_probe: true, startup_rule: Some(rule), liveness_probe, ..ContainerRecord::default() };
+        let pod = PodRecord { grace_seconds: Some(10), ..PodRecord::default() };
+        let second = |second| Timestamp::from_second(second).ok();
+        let state = TerminatedState { exit_code: 137, started: second(0), finished: second(seconds), ..TerminatedState::default() };
+        Exit::of(&pod, &container, &state, None).cause
+    }
+
+    #[test]
+    fn a_startup_probe_is_suspected_only_as_long_as_a_start_may_take() {
+        assert_eq!(killed_after(8, true), Cause::StartupProbe);
+        assert_eq!(killed_after(22, true), Cause::StartupProbe, "with the time to stop and some for whole seconds");
+        assert_eq!(killed_after(23, true), Cause::LivenessProbe);
+        assert_eq!(killed_after(3600, false), Cause::Killed);
     }
 }

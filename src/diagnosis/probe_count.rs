@@ -10,6 +10,7 @@ use crate::{
     model::{BootTime, Cause, Moment, PodUid},
     signal::{ContainerRecord, CountedProbe, ProbeRule},
 };
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 /// Statuses have whole seconds, and the kubelet looks at a container once a second.
@@ -49,6 +50,15 @@ impl ProbeRules {
     /// Whether there are any.
     pub const fn are_any(&self) -> bool {
         self.liveness.is_some() || self.startup.is_some()
+    }
+
+    /// Whether the startup probe can have ended a life of this length: one that was longer than its failures and the stop
+    /// take was past its start. `status.started` does not tell, the kubelet takes it back at the end.
+    pub fn may_end_a_start_of(&self, lived: Option<SignedDuration>) -> bool {
+        let (Some(lived), Some(rule)) = (lived, self.startup) else { return true };
+        let seconds = [rule.delay_seconds, rule.takes_seconds(), self.grace_seconds, SLACK_SECONDS];
+        let longest = seconds.into_iter().fold(0, u64::saturating_add);
+        u64::try_from(lived.as_secs()).is_ok_and(|lived| lived <= longest)
     }
 
     /// How often each probe failed before an end, as far as the kubelet's counts tell.

@@ -4,6 +4,7 @@ use crate::{
     model::{BootTime, PodUid},
     signal::{CountedProbe, ProbeCounts},
 };
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Probes followed: a liveness and a startup probe of every container that the inventory remembers.
@@ -20,10 +21,30 @@ const APART_SECONDS: u64 = 10;
 type Key = (PodUid, String, CountedProbe);
 
 /// The counts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Kept", into = "Kept")]
 pub struct ProbeHistory {
     readings: VecDeque<BootTime>,
     series: BTreeMap<Key, Changes>,
+}
+
+/// The counts in a form that JSON has: its objects have only texts as keys.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kept {
+    readings: VecDeque<BootTime>,
+    series: Vec<(Key, Changes)>,
+}
+
+impl From<Kept> for ProbeHistory {
+    fn from(kept: Kept) -> Self {
+        Self { readings: kept.readings, series: kept.series.into_iter().collect() }
+    }
+}
+
+impl From<ProbeHistory> for Kept {
+    fn from(history: ProbeHistory) -> Self {
+        Self { readings: history.readings, series: history.series.into_iter().collect() }
+    }
 }
 
 /// How much a count rose between two readings.
@@ -36,7 +57,7 @@ pub struct Rise {
 }
 
 /// One count, each value at the reading that first showed it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Changes {
     changes: VecDeque<(BootTime, u64)>,
     /// Whether earlier ones were dropped.

@@ -1,18 +1,21 @@
-//! What a restart of the agent must not forget: who the pods and containers are. Figures are read anew within seconds.
+//! What a restart of the agent must not forget: who the pods and containers are, and how often probes had failed when.
+//! Other figures are read anew within seconds.
 //!
-//! Flows out: names, into the checkpoint. Flows in: the same, at the next start on the same boot, so that what dies
+//! Flows out: names and counts, into the checkpoint. Flows in: the same, at the next start on the same boot, so that what dies
 //! before the API server answers, or while it is away, is told with its container and its workload. The first list of
 //! the API server says which of these pods are still there.
 
-use super::{ContainerName, Inventory, Pod};
+use super::{ContainerName, Inventory, Pod, ProbeHistory};
 use crate::model::ContainerId;
 use serde::{Deserialize, Serialize};
 
-/// The names.
+/// The names and counts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Remembered {
     pods: Vec<Pod>,
     instances: Vec<(ContainerId, ContainerName)>,
+    #[serde(default)]
+    probes: ProbeHistory,
 }
 
 impl Inventory {
@@ -25,6 +28,7 @@ impl Inventory {
         Remembered {
             pods: self.pods.values().filter(lives).map(Pod::names).collect(),
             instances: instances.map(|(id, named)| (id.clone(), named.clone())).collect(),
+            probes: self.probes.clone(),
         }
     }
 
@@ -33,5 +37,6 @@ impl Inventory {
         self.pods_named |= !remembered.pods.is_empty();
         self.pods.extend(remembered.pods.into_iter().map(|pod| (pod.uid.clone(), pod)));
         self.names.extend(remembered.instances);
+        self.probes = remembered.probes;
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     model::{ContainerId, PodUid},
     signal::{BlockDevice, DeviceNumber, Mount, MountTable},
 };
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the kubelet and the runtime mount into every container from the node's own filesystems.
@@ -86,7 +87,7 @@ pub struct Held {
 }
 
 /// A pod's use of a volume.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct VolumeUse {
     /// The pod, if the host's table tells it.
     pub pod: Option<PodUid>,

@@ -49,6 +49,9 @@ pub enum CountedProbe {
 /// When a probe's failures end the container (`periodSeconds`, `timeoutSeconds`, `failureThreshold`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeRule {
+    /// Seconds from the container's start to the first try.
+    #[serde(default)]
+    pub delay_seconds: u64,
     /// Seconds from one try to the next.
     pub period_seconds: u64,
     /// Seconds after which a try has failed.

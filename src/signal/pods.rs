@@ -148,8 +148,6 @@ pub struct ContainerRecord {
     /// The same of its startup probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub startup_rule: Option<ProbeRule>,
-    /// `status.started`: its startup probe, if any, has succeeded.
-    pub started: bool,
     /// `status.containerID`, with the runtime's prefix; of the newest instance.
     pub container_id: Option<String>,
     /// `status.restartCount`: the attempt number of the newest instance.

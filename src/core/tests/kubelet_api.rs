@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-const RULE: ProbeRule = ProbeRule { period_seconds: 5, timeout_seconds: 1, failure_threshold: 3 };
+const RULE: ProbeRule = ProbeRule { delay_seconds: 0, period_seconds: 5, timeout_seconds: 1, failure_threshold: 3 };
 
 fn probed(attempt: u32, state: ContainerState) -> PodRecord {
     let mut pod = pod(attempt, state, None);

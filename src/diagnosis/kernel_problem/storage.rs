@@ -7,10 +7,13 @@ use crate::{
     model::{Attribution, Blame, Confidence, PodUid, Scope},
     parse::kernel_problem::ProblemClass,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Filesystems of the host that the sentence names.
 const MAX_POINTS: usize = 3;
+
+/// Volumes that are remembered with a trouble: a few of each pod that a finding names.
+const MAX_VOLUMES: usize = 4 * MAX_SUBJECTS;
 
 /// A disk reports errors, or the filesystem on it does.
 pub fn disk(trouble: &Trouble, device: &str, inventory: &Inventory) -> Verdict {
@@ -102,7 +105,15 @@ fn verdict(trouble: &Trouble, what: &str, held: &Held, users: Users, inventory: 
     }
 }
 
-/// What lies on all places that failed.
+/// The volumes of pods on a troubled device, each with its pod; those that are remembered stay until their pod's are seen
+/// again, for after a restart of the agent the pods are named later than the first trouble is told.
+pub(super) fn volumes(trouble: &Trouble, device: &str, inventory: &Inventory) -> BTreeSet<VolumeUse> {
+    let held = held_by(trouble, device, inventory);
+    let with_pod = |used: &VolumeUse| Some(VolumeUse { pod: Some(pod_of(used, inventory)?), ..used.clone() });
+    held.volumes.iter().filter_map(with_pod).take(MAX_VOLUMES).collect()
+}
+
+/// What lies on all places that failed, and whose volumes lay there when it was told.
 fn held_by(trouble: &Trouble, device: &str, inventory: &Inventory) -> Held {
     let storage = inventory.storage();
     let mut held = Held { description: storage.held_by(device, None).description, ..Held::default() };
@@ -119,7 +130,13 @@ fn held_by(trouble: &Trouble, device: &str, inventory: &Inventory) -> Held {
         held.roles.extend(more.roles);
         held.volumes.extend(more.volumes);
     }
+    let seen: BTreeSet<_> = held.volumes.iter().filter_map(|used| pod_of(used, inventory)).collect();
+    held.volumes.extend(trouble.volumes.iter().filter(|used| used.pod.as_ref().is_some_and(|pod| !seen.contains(pod))).cloned());
     held
+}
+
+fn pod_of(used: &VolumeUse, inventory: &Inventory) -> Option<PodUid> {
+    used.pod.clone().or_else(|| inventory.container(used.container.as_ref()?)?.pod.clone())
 }
 
 /// The pods with volumes on a device.
@@ -131,10 +148,8 @@ impl Users {
     fn of(held: &Held, inventory: &Inventory) -> Self {
         let mut by_pod: BTreeMap<PodUid, Vec<VolumeUse>> = BTreeMap::new();
         for used in &held.volumes {
-            let of_container = || inventory.container(used.container.as_ref()?)?.pod.clone();
             // On a kernel that several kubelets share, another one's pods are none of this node's.
-            let pod = used.pod.clone().or_else(of_container).filter(|pod| inventory.belonging(pod) == Belonging::Own);
-            if let Some(pod) = pod {
+            if let Some(pod) = pod_of(used, inventory).filter(|pod| inventory.belonging(pod) == Belonging::Own) {
                 by_pod.entry(pod).or_default().push(used.clone());
             }
         }

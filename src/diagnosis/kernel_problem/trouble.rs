@@ -1,8 +1,9 @@
 //! All that the kernel has said about one thing.
 
-use super::{Matter, PidsLevel};
+use super::{Matter, PidsLevel, storage::volumes};
 use crate::{
     findings::{Evidence, EvidenceSource},
+    inventory::{Inventory, VolumeUse},
     model::{ContainerId, Moment},
     parse::kernel_problem::{KernelProblem, ProblemClass},
 };
@@ -41,6 +42,9 @@ pub struct Trouble {
     pub containers: BTreeSet<ContainerId>,
     /// The limit that refused a process, once the figures have shown it.
     pub pids: Option<PidsLevel>,
+    /// The volumes of pods that it was told with: what a container has mounted is forgotten with it, or with the agent.
+    #[serde(default)]
+    pub volumes: BTreeSet<VolumeUse>,
 }
 
 /// One line of the kernel's log.
@@ -66,6 +70,7 @@ impl Trouble {
             places: BTreeSet::new(),
             containers: BTreeSet::new(),
             pids: None,
+            volumes: BTreeSet::new(),
         }
     }
 
@@ -88,6 +93,13 @@ impl Trouble {
             self.containers.insert(container);
         }
         self.note(line);
+    }
+
+    /// Keeps which volumes of pods lie on the device that it is about.
+    pub fn note_volumes(&mut self, inventory: &Inventory) {
+        if let Matter::Disk(device) | Matter::ReadOnly(device) | Matter::ShutDown(device) = &self.matter {
+            self.volumes = volumes(self, device, inventory);
+        }
     }
 
     /// Keeps a line, but for those that differ from a kept one in numbers only.

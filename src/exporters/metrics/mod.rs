@@ -25,7 +25,9 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// # Errors
 /// When the encoder refuses a family, which a test over every metric rules out.
 pub fn render(snapshot: &Snapshot, own: &AgentFigures) -> prometheus::Result<String> {
-    TextEncoder::new().encode_to_string(&collect::collect(snapshot, own).into_families())
+    let (encoder, mut text) = (TextEncoder::new(), String::new());
+    collect::collect(snapshot, own).into_families().try_for_each(|family| encoder.encode_utf8(&[family], &mut text))?;
+    Ok(text)
 }
 
 #[cfg(test)]

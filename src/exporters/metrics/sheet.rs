@@ -39,25 +39,26 @@ impl<'a> Sheet<'a> {
     }
 
     /// The families of this scrape in the order of their names, the least important series left out
-    /// and counted if there are too many.
-    pub fn into_families(mut self) -> Vec<MetricFamily> {
+    /// and counted if there are too many. Each is made when it is asked for: all together they are megabytes of small pieces.
+    pub fn into_families(mut self) -> impl Iterator<Item = MetricFamily> {
         self.set(&SERIES_DROPPED, [], 0.0);
         let all: usize = self.metrics.values().map(BTreeMap::len).sum();
         self.set(&SERIES_DROPPED, [], number(all.saturating_sub(MAX_SERIES).try_into().unwrap_or(u64::MAX)));
         let mut room = MAX_SERIES;
-        let mut families = BTreeMap::new();
+        let mut kept = BTreeMap::new();
         for row in TABLE {
-            let series: Vec<_> = self.metrics.remove(row.name).unwrap_or_default().into_iter().take(room).collect();
-            room = room.saturating_sub(series.len());
-            if !series.is_empty() {
-                families.insert(row.name, family(row, series));
+            let series = self.metrics.remove(row.name).unwrap_or_default();
+            let fitting = series.len().min(room);
+            room -= fitting;
+            if fitting > 0 {
+                kept.insert(row.name, (row, series.into_iter().take(fitting)));
             }
         }
-        families.into_values().collect()
+        kept.into_values().map(|(row, series)| family(row, series))
     }
 }
 
-fn family(row: &Row, series: Vec<(Vec<&str>, f64)>) -> MetricFamily {
+fn family<'a>(row: &Row, series: impl Iterator<Item = (Vec<&'a str>, f64)>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(row.name.into());
     family.set_help(row.meaning.into());
@@ -65,7 +66,7 @@ fn family(row: &Row, series: Vec<(Vec<&str>, f64)>) -> MetricFamily {
         Kind::Counter => MetricType::COUNTER,
         Kind::Gauge => MetricType::GAUGE,
     });
-    family.set_metric(series.into_iter().map(|(labels, value)| metric(row, labels, value)).collect());
+    family.set_metric(series.map(|(labels, value)| metric(row, labels, value)).collect());
     family
 }
 
@@ -110,7 +111,7 @@ mod tests {
             sheet.set(&CONTAINER_SWAP, ["a", "b", container], 1.0);
         }
         sheet.set(&BUILD_INFO, ["1"], 1.0);
-        let families = sheet.into_families();
+        let families: Vec<_> = sheet.into_families().collect();
         let all: usize = families.iter().map(|family| family.get_metric().len()).sum();
         assert_eq!(all, MAX_SERIES);
         assert_eq!(series_of(&families, CONTAINER_PIDS.name), 3000);
@@ -126,7 +127,7 @@ mod tests {
         sheet.set(&CONTAINER_PIDS, ["a", "b", "c"], 2.0);
         sheet.add(&OOM_FOREIGN, [], 0.0);
         sheet.add(&OOM_FOREIGN, [], 3.0);
-        let families = sheet.into_families();
+        let families: Vec<_> = sheet.into_families().collect();
         let values: Vec<_> = families.iter().map(|family| (family.name(), family.get_metric().len())).collect();
         assert_eq!(values, [(CONTAINER_PIDS.name, 1), (OOM_FOREIGN.name, 1), (SERIES_DROPPED.name, 1)]);
         assert_eq!(families[0].get_metric()[0].get_gauge().get_value(), 2.0);

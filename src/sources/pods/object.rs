@@ -174,6 +174,7 @@ pub struct Amounts {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Probe {
+    pub initial_delay_seconds: Option<i32>,
     pub period_seconds: Option<i32>,
     pub timeout_seconds: Option<i32>,
     pub failure_threshold: Option<i32>,
@@ -198,7 +199,6 @@ pub struct ContainerStatus {
     pub name: String,
     #[serde(rename = "containerID")]
     pub container_id: Option<String>,
-    pub started: Option<bool>,
     pub restart_count: Option<u32>,
     pub state: Option<State>,
     pub last_state: Option<State>,

@@ -94,6 +94,7 @@ fn of_container(container: &Container, kind: ContainerKind, statuses: Option<&[C
 fn rule(probe: &Probe) -> ProbeRule {
     let or = |given: Option<i32>, default| given.and_then(|given| u64::try_from(given).ok()).filter(|given| *given > 0).unwrap_or(default);
     ProbeRule {
+        delay_seconds: or(probe.initial_delay_seconds, 0),
         period_seconds: or(probe.period_seconds, 10),
         timeout_seconds: or(probe.timeout_seconds, 1),
         failure_threshold: or(probe.failure_threshold, 3),
@@ -112,7 +113,6 @@ fn memory(amounts: Option<&Amounts>) -> Option<Bytes> {
 fn with_status(mut record: ContainerRecord, statuses: Option<&[ContainerStatus]>) -> ContainerRecord {
     let Some(status) = statuses.and_then(|statuses| statuses.iter().find(|status| status.name == record.name)) else { return record };
     record.container_id = status.container_id.clone().filter(|id| !id.is_empty());
-    record.started = status.started == Some(true);
     record.restart_count = status.restart_count;
     record.state = status.state.as_ref().and_then(state);
     record.last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref()).map(terminated);
@@ -183,7 +183,7 @@ mod tests {
         let etcd = &record.containers[2];
         assert_eq!((etcd.memory_limit, etcd.memory_request), (Some(Bytes(64 << 20)), Some(Bytes(64 << 20))));
         assert_eq!((etcd.restart_count, etcd.liveness_probe, etcd.startup_probe), (Some(4), true, false));
-        let rule = ProbeRule { period_seconds: 10, timeout_seconds: 1, failure_threshold: 5 };
+        let rule = ProbeRule { delay_seconds: 0, period_seconds: 10, timeout_seconds: 1, failure_threshold: 5 };
         assert_eq!((etcd.liveness_rule, etcd.startup_rule), (Some(rule), None));
         assert_eq!(rule.takes_seconds(), 51);
         let last = etcd.last.as_ref().expect("last");

@@ -111,9 +111,18 @@ def ends(namespace):
 
 
 def newest_has_ended(status):
-    """restartCount is the number of the newest instance; while the next one waits, lastState is still its."""
-    last = status.get("lastState", {}).get("terminated", {}).get("containerID")
-    return "terminated" in status["state"] or ("waiting" in status["state"] and last is not None and last == status.get("containerID"))
+    """restartCount is the number of the newest instance; while the next one waits, lastState is still its. A kubelet that
+    has lost a container of a pod that it evicts makes up its end, and then once more as the end of a next instance, which
+    there never was."""
+    last = status.get("lastState", {}).get("terminated", {})
+    if is_made_up(last) and is_made_up(status["state"].get("terminated", {})):
+        return False
+    ended = last.get("containerID")
+    return "terminated" in status["state"] or ("waiting" in status["state"] and ended is not None and ended == status.get("containerID"))
+
+
+def is_made_up(terminated):
+    return terminated.get("reason") == "ContainerStatusUnknown" and "containerID" not in terminated
 
 
 def ended(state):

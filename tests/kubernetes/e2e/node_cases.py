@@ -76,10 +76,10 @@ SCENARIOS = [
         "slow/app@host2": {"running": True},
     }, drive=delete_slow, findings=[
         # Its log at --v=0 does not tell a program that the kubelet asked to end from one that ended itself; its counts do.
-        dies("host2", "liveness", "liveness_probe", count=LOOPS, blame=PROBED),
-        dies("host2", "startup", "startup_probe", count=LOOPS, blame=PROBED),
-        finding("host2", "no-registry", "image_pull", scope="container"),
-        finding("host2", "configmap-key", "config_error", scope="container", blame="workload"),
+        dies("host2", "liveness", "liveness_probe", count=LOOPS, blame=PROBED, confidence="likely"),
+        dies("host2", "startup", "startup_probe", count=LOOPS, blame=PROBED, confidence="likely"),
+        finding("host2", "no-registry", "image_pull", scope="container", confidence="proven"),
+        finding("host2", "configmap-key", "config_error", scope="container", blame="workload", confidence="proven"),
         Finding("host2", {"pod": "secret-volume"}, cause="volume_mount", scope="pod", blame="workload"),
         finding("host2", "slow", "slow_shutdown", scope="container", blame="workload", count=1),
     ], metrics=[

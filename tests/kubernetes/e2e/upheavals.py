@@ -11,7 +11,7 @@ import subprocess
 import time
 
 from e2e import cluster
-from e2e.expect import TERMINATIONS, Metric, compare_metrics
+from e2e.expect import TERMINATIONS, Metric, OneOf, compare_metrics
 
 NAMESPACE = "e2e-upheaval"
 PATIENCE = 150      # of a loop's next start: 40 or 80 s of back-off, and what the status takes to arrive
@@ -156,7 +156,7 @@ def kubelet_restarted():
 
 
 def same_and_exact(before):
-    """The finding is the one from before, and counts every end up to now and the next."""
+    """The finding is the one from before, and it and the metrics count every end up to now and the next."""
     problems = cluster.eventually(PATIENCE, lambda: not_exact(least=before["count"] + 1))
     if not problems and finding()["id"] != before["id"]:
         problems = [f"the finding was {before['id']} and is {finding()['id']}"]
@@ -179,6 +179,8 @@ def not_exact(least):
     ends = status["restartCount"] + (0 if "running" in status["state"] else 1)
     count = finding()["count"]
     problems = [] if count == ends else [f"{count} ends told, Kubernetes has seen {ends}"]
+    problems += compare_metrics([Metric("host1", TERMINATIONS, {"namespace": NAMESPACE, "cause": OneOf("app_error", "unknown")}, ends),
+                                 Metric("host1", TERMINATIONS, {"namespace": NAMESPACE}, ends)], {"host1": cluster.metrics("host1")})
     return problems if ends >= least else problems + [f"{ends} ends, at least {least} awaited"]
 
 

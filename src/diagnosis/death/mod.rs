@@ -3,16 +3,17 @@
 //! Flows in: the end as the pod's status tells it, and the witnesses that were joined to it. Flows
 //! out: a [`DeathExplanation`]. Reconciles: where kernel, kubelet and pod status disagree, it says so.
 
-use super::{
-    exit::Exit,
-    oom::follows,
-    probe_count::{ProbeCountRise, ProbeRules},
-    starvation::Starvation,
-    termination::Termination,
-};
+mod correlation;
+mod kubelet;
+mod witness;
+
+pub use correlation::Correlation;
+pub use witness::{DeathWord, DeathWordKind, FaultNote, KillNote, ProbeKill, Witnesses};
+
+use super::{exit::Exit, oom::follows, probe_count::ProbeRules, termination::Termination};
 use crate::{
     findings::{Evidence, EvidenceSource, Subject},
-    model::{Attribution, Blame, BootTime, Bytes, Cause, Confidence, ContainerId, Moment, PodUid, Scope, in_words},
+    model::{Attribution, Blame, Cause, Confidence, ContainerId, Moment, PodUid, Scope, in_words},
     parse::container_log::LastWords,
     signal::{ContainerKind, TerminatedState},
 };
@@ -59,137 +60,6 @@ pub struct Death {
     pub log_asked: bool,
 }
 
-/// A kill by the kernel in one container instance, remembered until the instance's end is explained.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KillNote {
-    /// The instance; `None` where only its pod is known, as on cgroup v2 where the counter is the pod's.
-    pub container: Option<ContainerId>,
-    /// The pod, where it is known.
-    #[serde(default)]
-    pub pod: Option<PodUid>,
-    /// When; the latest it may have been where only a counter tells.
-    pub at: BootTime,
-    /// Since when it may have been; `None` where `at` is the moment itself.
-    #[serde(default)]
-    pub after: Option<BootTime>,
-    /// Why.
-    pub cause: Cause,
-    /// Whether the killed process was the container's first; `None` where that is not known.
-    pub ends_container: Option<bool>,
-    /// The topic of its finding.
-    pub topic: crate::findings::Topic,
-    /// What the container was charged for, where its own limit was hit and the kernel said it.
-    #[serde(default)]
-    pub charged: Option<Bytes>,
-    /// Whether the end that it brought is counted.
-    #[serde(default)]
-    pub accounted: bool,
-}
-
-/// A fault that the kernel logged about a process: a segfault or another trap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FaultNote {
-    /// When.
-    pub at: Moment,
-    /// The container, if the process had been seen in it.
-    pub container: Option<ContainerId>,
-    /// The kernel's own words.
-    pub line: String,
-    /// Whether it is a general protection fault, which is how an `abort()` of a container's first
-    /// process ends: SIGABRT has no effect on it, so the C library runs an instruction that traps.
-    pub general_protection: bool,
-    /// Whether it is a page fault.
-    pub segfault: bool,
-}
-
-/// The kubelet's decision to kill a container because of a probe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeKill {
-    /// When.
-    pub at: Moment,
-    /// Whether the startup probe failed, else the liveness probe.
-    pub startup: bool,
-    /// What the kubelet said.
-    pub said: String,
-}
-
-/// What the kubelet says about a container shortly before its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeathWord {
-    /// When.
-    pub at: Moment,
-    /// What it is about.
-    pub kind: DeathWordKind,
-    /// Its words.
-    pub said: String,
-}
-
-/// What such a word is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeathWordKind {
-    /// The container's definition changed: someone edited the pod, or a new kubelet computes another hash.
-    DefinitionChanged,
-    /// A hook of its life failed.
-    HookFailed,
-    /// Its sandbox was gone or had changed, so that all of the pod's containers start anew.
-    SandboxChanged,
-    /// It could not be killed at once.
-    KillFailed,
-    /// The kubelet killed it, with this long to end by itself.
-    Killing {
-        /// Its grace period in seconds.
-        grace_seconds: Option<i64>,
-    },
-    /// Why the kubelet was about to kill it, where that is no probe and no new definition.
-    KillReason,
-}
-
-impl ProbeKill {
-    /// The kubelet's words.
-    pub fn evidence(&self) -> Evidence {
-        Evidence {
-            source: EvidenceSource::KubeletLog,
-            time: self.at.wall,
-            what: self.said.clone(),
-            supports: true,
-            how_matched: "pod uid and container".into(),
-        }
-    }
-
-    /// The cause that it is, and what happened, as a clause.
-    pub fn verdict(&self) -> (Cause, &'static str) {
-        if self.startup {
-            (Cause::StartupProbe, "was killed by the kubelet because its startup probe never succeeded")
-        } else {
-            (Cause::LivenessProbe, "was killed by the kubelet because its liveness probe failed")
-        }
-    }
-}
-
-/// The witnesses of one death.
-#[derive(Debug, Clone, Default)]
-pub struct Witnesses<'a> {
-    /// The kernel's latest kill in this instance.
-    pub kill: Option<&'a KillNote>,
-    /// A fault that the kernel logged.
-    pub fault: Option<&'a FaultNote>,
-    /// The kubelet's probe decision.
-    pub probe: Option<&'a ProbeKill>,
-    /// How often its probes failed before it, by the kubelet's counts.
-    pub probe_counts: Vec<ProbeCountRise>,
-    /// What else the kubelet said about it.
-    pub words: Vec<DeathWord>,
-    /// Whether a kill by the kubelet would have been heard: its log is whole, and it prints enough.
-    pub kubelet_heard: bool,
-    /// What the program said last.
-    pub last_words: Option<LastWords>,
-    /// What slowed it down.
-    pub starvation: Option<Starvation>,
-    /// Why the kernel's log proves nothing about this time; `None` if it was readable and whole.
-    pub log_doubt: Option<String>,
-}
-
 /// Where a program's last words were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LastWordsIn {
@@ -218,41 +88,6 @@ pub struct DeathExplanation {
     pub actions: Vec<String>,
     /// How the decisive witness was joined.
     pub attribution: Attribution,
-}
-
-/// How well the witnesses of a crash agree on why it happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Correlation {
-    /// A direct witness tells the cause: the kernel, the kubelet, the runtime, or the exit itself.
-    Explained,
-    /// The evidence leaves more than one reading.
-    Ambiguous,
-    /// Nobody tells who ended it, or no status describes the end.
-    Unexplained,
-}
-
-impl Correlation {
-    /// Each of them.
-    pub const ALL: [Self; 3] = [Self::Explained, Self::Ambiguous, Self::Unexplained];
-
-    /// As a label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Explained => "explained",
-            Self::Ambiguous => "ambiguous",
-            Self::Unexplained => "unexplained",
-        }
-    }
-
-    /// What an explanation comes to.
-    pub fn of(told: &DeathExplanation) -> Self {
-        match (told.cause, told.confidence, told.blame) {
-            (Cause::Killed | Cause::Unknown, ..) => Self::Unexplained,
-            (_, Confidence::Possible, _) | (_, Confidence::Likely, Blame::Insufficient) => Self::Ambiguous,
-            _ => Self::Explained,
-        }
-    }
 }
 
 impl Death {
@@ -357,122 +192,9 @@ impl Death {
         self.termination.state.exit_code == 128 + 15
     }
 
-    /// The kubelet's own reasons to end a container explain only ends that came from outside.
-    fn weigh_words(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
-        let from_outside = self.came_from_outside();
-        for word in &witnesses.words {
-            let clause = match word.kind {
-                DeathWordKind::DefinitionChanged => Some((Cause::Stopped, "was restarted by the kubelet because its definition changed")),
-                DeathWordKind::HookFailed if word.said.contains("PostStart") => {
-                    Some((Cause::StartError, "was killed by the kubelet because its postStart hook failed"))
-                }
-                _ => None,
-            };
-            if let Some((cause, what)) = clause.filter(|_| from_outside) {
-                (told.cause, told.what, told.confidence, told.blame) = (cause, what.to_owned(), Confidence::Proven, Blame::Workload);
-            }
-            told.evidence.push(Evidence {
-                source: EvidenceSource::KubeletLog,
-                time: word.at.wall,
-                what: word.said.clone(),
-                supports: true,
-                how_matched: "pod uid and container".into(),
-            });
-        }
-    }
-
     /// Whether something outside of it may have ended it: it was asked to stop, or killed.
     pub fn came_from_outside(&self) -> bool {
         matches!(self.termination.state.exit_code, 0 | 137 | 143) && self.exit.cause != Cause::Stopped
-    }
-
-    /// As many failures as end it, right before an end from outside, are near to a proof; that no probe
-    /// failed is one that none ended it.
-    fn weigh_probe_counts(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
-        let guessed = matches!(told.cause, Cause::LivenessProbe | Cause::StartupProbe);
-        let completed = told.cause == Cause::Completed;
-        if !self.came_from_outside() || !(guessed || completed || told.cause == Cause::Killed) {
-            return;
-        }
-        let counts = &witnesses.probe_counts;
-        if let Some(count) = counts.iter().find(|count| count.reaches_threshold()) {
-            let (cause, what) = count.verdict();
-            (told.cause, told.what) = (cause, what.to_owned());
-            (told.confidence, told.blame) = (Confidence::Likely, Blame::Workload);
-            told.evidence.push(count.evidence(self.ended, true));
-        } else if guessed && !counts.is_empty() && counts.iter().all(ProbeCountRise::never_failed) {
-            let what = "was ended by a signal from outside, and not by a probe: the kubelet counts no failed try";
-            (told.cause, told.what) = (Cause::Killed, what.to_owned());
-            told.evidence.extend(counts.iter().map(|count| count.evidence(self.ended, true)));
-        } else if guessed {
-            told.evidence.extend(counts.iter().map(|count| count.evidence(self.ended, false)));
-        }
-    }
-
-    fn weigh_probe(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
-        let Some(probe) = witnesses.probe else { return };
-        let (cause, what) = probe.verdict();
-        (told.cause, told.what) = (cause, what.to_owned());
-        (told.confidence, told.blame) = (Confidence::Proven, Blame::Workload);
-        told.evidence.push(probe.evidence());
-    }
-
-    /// The kubelet says before each kill of its own that it kills: nothing else was the outside then.
-    fn weigh_kubelets_kill(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
-        if !self.came_from_outside() || !matches!(told.cause, Cause::Killed | Cause::Completed) {
-            return;
-        }
-        let of_this_life = |word: &&DeathWord| self.termination.state.started.is_none_or(|started| word.at.wall >= started);
-        let words = || witnesses.words.iter().filter(of_this_life);
-        let killing = words().find_map(|word| match word.kind {
-            DeathWordKind::Killing { grace_seconds } => Some((word.at, grace_seconds)),
-            _ => None,
-        });
-        let Some((at, grace_seconds)) = killing else { return };
-        let reason = words().find_map(|word| match word.kind {
-            DeathWordKind::KillReason => word.said.split_once("containerMessage=").map(|(_, reason)| reason.trim_matches('"')),
-            DeathWordKind::SandboxChanged => Some("its pod's sandbox was gone or had changed"),
-            _ => None,
-        });
-        let grace = grace_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-        let used_up = grace.is_some_and(|grace| grace > 1 && self.ended.boot.seconds_since(at.boot).saturating_add(1) >= grace);
-        let (cause, how) = match (self.termination.state.exit_code, grace) {
-            (137, Some(grace)) if used_up => {
-                (Cause::SlowShutdown, format!("was killed by the kubelet when it had not ended {grace} s after it was asked to"))
-            }
-            _ => (Cause::Stopped, "was stopped by the kubelet".to_owned()),
-        };
-        told.cause = cause;
-        (told.confidence, told.blame) =
-            if reason.is_some() { (Confidence::Proven, Blame::Workload) } else { (Confidence::Likely, Blame::Insufficient) };
-        told.what = reason.map_or_else(|| how.clone(), |reason| format!("{how}; its reason: {}", reason.trim_end_matches('.')));
-        if reason.is_none() {
-            told.not_found.push("the kubelet's reason for it".into());
-            told.actions.push("Read what the kubelet logged right before it killed the container.".into());
-        }
-    }
-
-    /// A kubelet that names each of its kills and named none did not kill: the end came from within, or from somebody else.
-    fn weigh_kubelets_silence(&self, witnesses: &Witnesses<'_>, told: &mut DeathExplanation) {
-        let said = witnesses.words.iter().any(|word| matches!(word.kind, DeathWordKind::Killing { .. }));
-        if !witnesses.kubelet_heard || said || witnesses.probe.is_some() || !self.came_from_outside() {
-            return;
-        }
-        const NOT_FOUND: &str = "a kill by the kubelet: its log names each one, and none of this container";
-        match (told.cause, self.termination.state.exit_code) {
-            (Cause::Completed, _) if told.blame == Blame::Insufficient => {
-                (told.confidence, told.blame) = (Confidence::Proven, Blame::Workload);
-                told.what = "ended with status 0 although it should have kept running, and not because the kubelet stopped it".into();
-            }
-            (Cause::LivenessProbe | Cause::StartupProbe, code) if told.blame == Blame::Insufficient => {
-                told.cause = Cause::Killed;
-                let signal = if code == 137 { "SIGKILL" } else { "SIGTERM" };
-                told.what = format!("was ended by {signal} from outside, and not by the kubelet for a probe that failed");
-            }
-            (Cause::Killed, _) => {}
-            _ => return,
-        }
-        told.not_found.push(NOT_FOUND.into());
     }
 
     /// Slowness explains a probe that failed. Of a kill by nobody knows whom it is only told.
