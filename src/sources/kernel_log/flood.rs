@@ -13,9 +13,8 @@ const WINDOW: Duration = Duration::from_millis(100);
 const FLOOD: u32 = 100;
 
 /// How long records gather. A kill in a flood is told so much later; and the smallest ring in use
-/// (128 KiB, some 1,300 records) is not overrun meanwhile by less than 130,000 records a second. To wake, here and in the
-/// core, is most of what a flood costs.
-pub(super) const GATHER: Duration = Duration::from_millis(10);
+/// (128 KiB, some 1,300 records) is not overrun meanwhile by less than 300,000 records a second.
+pub(super) const GATHER: Duration = Duration::from_millis(4);
 
 /// The rate of records, window by window.
 #[derive(Debug)]
