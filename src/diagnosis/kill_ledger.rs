@@ -11,7 +11,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// How long a counter may wait for its line in the kernel's log: `syslog(2)` is read each second at the latest,
+/// How long a counter may wait for its line in the kernel's log: `syslog(2)` is read each second where nothing tells of news,
 /// the journal writes within one.
 const LOG_DELAY_SECONDS: u64 = 5;
 

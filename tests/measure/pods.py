@@ -23,6 +23,8 @@ class ApiPods:
         cluster.kubectl("create", "namespace", NAMESPACE)
         cluster.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}))
         cluster.eventually(30, lambda: cluster.get(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default") and [])
+        cluster.kubectl("create", "serviceaccount", "measure", "--namespace", NAMESPACE)
+        cluster.kubectl("create", "clusterrolebinding", "nodewhy-measure", "--clusterrole=view", f"--serviceaccount={NAMESPACE}:measure")
         objects = [pod(number) for number in range(self.pods)]
         cluster.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
         for number in range(self.pods):
@@ -31,6 +33,7 @@ class ApiPods:
 
     def __exit__(self, *_):
         cluster.kubectl("delete", "pods", "--all", "--namespace", NAMESPACE, "--force", "--grace-period=0")
+        cluster.kubectl("delete", "clusterrolebinding", "nodewhy-measure")
         cluster.kubectl("delete", "node", NODE)
         cluster.kubectl("delete", "namespace", NAMESPACE)
 
@@ -42,10 +45,25 @@ class ApiPods:
         return len(cluster.get(f"/api/v1/pods?fieldSelector=spec.nodeName={NODE}"))
 
     @staticmethod
-    def beside_the_api_server():
-        """What a command must be started with to reach it: this machine's network has no part in the cluster's."""
+    def as_in_a_pod():
+        """What a command must be started with to be on the cluster's network, which this machine has no part in, with the
+        service account's files and variables as in a pod. A mount namespace of its own holds the files."""
+        service = cluster.get_json("/api/v1/namespaces/default/services/kubernetes")["spec"]
+        authority = cluster.get_json(f"/api/v1/namespaces/{NAMESPACE}/configmaps/kube-root-ca.crt")["data"]["ca.crt"]
+        token = cluster.kubectl("create", "token", "measure", "--namespace", NAMESPACE).strip()
+        environment = [f"KUBERNETES_SERVICE_HOST={service['clusterIP']}", f"KUBERNETES_SERVICE_PORT={service['ports'][0]['port']}",
+                       f"ACCOUNT_TOKEN={token}", f"ACCOUNT_CA={authority}", f"ACCOUNT_NAMESPACE={NAMESPACE}"]
         pid = (cluster.WORK / "pid/host1").read_text().strip()
-        return ["nsenter", "--target", pid, "--net", "env", f"KUBECONFIG={cluster.WORK}/admin.kubeconfig"]
+        return ["nsenter", "--target", pid, "--net", "unshare", "--mount", "env", *environment, "sh", "-ec", """
+            mount -t tmpfs tmpfs /run
+            mkdir -p /run/secrets/kubernetes.io/serviceaccount
+            cd /run/secrets/kubernetes.io/serviceaccount
+            printf %s "$ACCOUNT_TOKEN" > token
+            printf %s "$ACCOUNT_CA" > ca.crt
+            printf %s "$ACCOUNT_NAMESPACE" > namespace
+            unset ACCOUNT_TOKEN ACCOUNT_CA ACCOUNT_NAMESPACE KUBECONFIG
+            cd "$OLDPWD"
+            exec "$@" """, "sh"]
 
 
 def pod(number):

@@ -1,6 +1,6 @@
 //! syslog(2): the kernel's ring as text. Needs CAP_SYSLOG, no device and no mount.
 //!
-//! Flows in: the whole buffer, when it has news, and every second in case that was not told. Flows out: the lines that
+//! Flows in: the whole buffer, when it has news, and now and then in case that was not told. Flows out: the lines that
 //! were not in it before.
 //! There are no sequence numbers: that lines were lost shows only as a reading that has nothing in
 //! common with the one before. The log is read with `READ_ALL`, which takes nothing from anybody;
@@ -18,7 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between two readings that nothing asked for. A ring of 128 KiB holds about 1,300 lines.
+/// Between two readings that nothing asked for, while each line that came was told.
+const TOLD_PERIOD: Duration = Duration::from_secs(5);
+/// The same where lines come untold. A ring of 128 KiB holds about 1,300 lines.
 const PERIOD: Duration = Duration::from_secs(1);
 /// How long lines gather after the first that is told. The kernel writes a kill's dump within a few milliseconds, its
 /// most telling line last.
@@ -26,6 +28,9 @@ const GATHER: Duration = Duration::from_millis(4);
 /// The same in a flood. A reading costs as much as the whole ring, about a millisecond, however little is new; a ring of
 /// 128 KiB is overrun meanwhile by 20,000 lines a second.
 const GATHER_IN_A_FLOOD: Duration = Duration::from_millis(64);
+/// Or this multiple of what a reading takes: the ring of a machine with many processors is megabytes, and a flood of a few
+/// lines a second must not cost more than a twentieth of a core there.
+const READING_SHARE: u32 = 20;
 /// The most that is read at once: the ring of a machine with hundreds of processors.
 const BUFFER_LIMIT: usize = 4 << 20;
 /// How many lines of the last reading are kept to find the place again. Lines may repeat, runs of
@@ -38,6 +43,8 @@ pub(super) struct Syslog {
     buffer: Vec<u8>,
     seen: Overlap,
     alarm: Option<Alarm>,
+    /// A reading that nobody asked for had news: somebody takes the lines from the alarm's file, or there is none.
+    comes_untold: bool,
 }
 
 /// Opens the log: asks for its size, which takes the same right as reading it.
@@ -45,7 +52,8 @@ pub(super) fn open(proc: &Path, rights: Rights) -> Result<Syslog, Failure> {
     let size = raw::buffer_size().map_err(|error| failure(&error, rights))?;
     // The text has a prefix on every line and so can be longer than the ring that holds it.
     let buffer = vec![0; size.saturating_mul(2).min(BUFFER_LIMIT)];
-    Ok(Syslog { buffer, seen: Overlap::default(), alarm: Alarm::open(proc).ok() })
+    let alarm = Alarm::open(proc).ok();
+    Ok(Syslog { buffer, seen: Overlap::default(), comes_untold: alarm.is_none(), alarm })
 }
 
 /// Why the call is refused, and what grants it.
@@ -80,29 +88,38 @@ impl Follow for Syslog {
 
     fn follow(&mut self, feed: &mut Feed) -> Ended {
         let mut pace = Pace::default();
+        // The history was told to nobody.
+        let mut wake = Wake::Ready;
         loop {
-            if let Err(ended) = self.read(feed) {
-                return ended;
+            let begun = Instant::now();
+            match self.read(feed) {
+                Ok(news) => self.comes_untold |= news && wake == Wake::TimedOut,
+                Err(ended) => return ended,
             }
-            match self.wait(feed, &mut pace) {
-                Ok(Wake::Ready | Wake::TimedOut) => {}
+            pace.reading_takes = begun.elapsed();
+            wake = match self.wait(feed, &mut pace) {
                 Ok(Wake::Stopped) => return Ended::Stopped,
+                Ok(wake) => wake,
                 Err(error) => return Ended::Failed(failure(&error, Rights::default())),
-            }
+            };
         }
     }
 }
 
 impl Syslog {
-    fn read(&mut self, feed: &mut Feed) -> Result<(), Ended> {
+    /// Sends what is new; says whether there was anything.
+    fn read(&mut self, feed: &mut Feed) -> Result<bool, Ended> {
         let length = raw::read_all(&mut self.buffer).map_err(|error| Ended::Failed(failure(&error, Rights::default())))?;
         let text = String::from_utf8_lossy(self.buffer.get(..length).unwrap_or_default());
-        send(feed, self.seen.fresh(&text))
+        let fresh = self.seen.fresh(&text);
+        let news = !fresh.lines.is_empty();
+        send(feed, fresh).map(|()| news)
     }
 
     /// Waits for news and until they have gathered.
     fn wait(&self, feed: &Feed, pace: &mut Pace) -> io::Result<Wake> {
-        let wake = feed.wait(self.alarm.as_ref().map(Alarm::fd), PERIOD)?;
+        let period = if self.comes_untold { PERIOD } else { TOLD_PERIOD };
+        let wake = feed.wait(self.alarm.as_ref().map(Alarm::fd), period)?;
         let Some(alarm) = self.alarm.as_ref().filter(|_| wake == Wake::Ready) else { return Ok(wake) };
         if feed.stop.wait(pace.gather(Instant::now())) {
             return Ok(Wake::Stopped);
@@ -117,14 +134,15 @@ impl Syslog {
 struct Pace {
     /// The last wait's beginning and length.
     last: Option<(Instant, Duration)>,
+    /// The last reading's time.
+    reading_takes: Duration,
 }
 
 impl Pace {
     fn gather(&mut self, now: Instant) -> Duration {
+        let longest = GATHER_IN_A_FLOOD.max(self.reading_takes * READING_SHARE);
         let gather = match self.last {
-            Some((began, gather)) if now.duration_since(began) < gather.saturating_mul(10) => {
-                gather.saturating_mul(2).min(GATHER_IN_A_FLOOD)
-            }
+            Some((began, gather)) if now.duration_since(began) < gather.saturating_mul(10) => gather.saturating_mul(2).min(longest),
             _ => GATHER,
         };
         self.last = Some((now, gather));
@@ -278,6 +296,14 @@ mod tests {
         };
         assert_eq!(gathers([0, 5, 9, 17, 33, 65, 65]), [4, 8, 16, 32, 64, 64, 64], "no quiet in between");
         assert_eq!(gathers([1000; 7]), [4; 7], "a line a second");
+    }
+
+    #[test]
+    fn a_large_ring_is_read_less_often_still() {
+        let mut pace = Pace { reading_takes: Duration::from_millis(8), ..Pace::default() };
+        let now = Instant::now();
+        let longest = (0..9).map(|_| pace.gather(now)).max();
+        assert_eq!(longest, Some(Duration::from_millis(160)));
     }
 
     #[test]
