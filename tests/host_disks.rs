@@ -21,7 +21,7 @@ use nodewhy::{
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::symlink,
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
 };
@@ -61,12 +61,13 @@ impl SplitNode {
         let thresholds =
             "kind: KubeletConfiguration\nevictionHard: {nodefs.available: 25%, nodefs.inodesFree: 5%, imagefs.available: 4Mi}\n";
         fs::write(path("config.yaml"), thresholds).expect("file");
-        // A process is called what its script is called.
-        let script = path("kubelet.d/kubelet");
+        // A process is called what its program is called. A program that is written here could still be open for writing in
+        // a child that another test has just begun, and not be executed.
+        let program = path("kubelet.d/kubelet");
         fs::create_dir(path("kubelet.d")).expect("dir");
-        fs::write(&script, "#!/bin/sh\nread forever\n").expect("file");
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("mode");
-        let mut kubelet = Command::new(script);
+        symlink("/bin/sh", &program).expect("link");
+        let mut kubelet = Command::new(program);
+        let kubelet = kubelet.args(["-c", "read forever"]);
         let kubelet = kubelet.arg(format!("--config={}", path("config.yaml").display())).arg(format!("--hostname-override={NODE}"));
         let kubelet = kubelet.stdin(Stdio::piped()).spawn().expect("kubelet");
         let mut shell = Command::new("unshare");
