@@ -9,7 +9,7 @@ use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util
 const LEVELS: &str = "NODEWHY_LOG";
 
 /// Starts logging. Levels are chosen by targets alone: filters of spans and fields would bring an engine of regular
-/// expressions, half a megabyte of an agent's memory, for something that nothing here has.
+/// expressions for something that nothing here has.
 pub fn start(json: bool) {
     let chosen = env::var(LEVELS).ok().map(|text| text.parse::<Targets>().map_err(|error| format!("{LEVELS}={text}: {error}")));
     let usual = || Targets::new().with_default(Level::WARN).with_target("nodewhy", Level::INFO);

@@ -19,7 +19,8 @@ use crate::{
 };
 use jiff::Timestamp;
 
-/// A death is told when its witnesses had this long: syslog(2) is read each second where nothing tells of news, the kubelet sends a status a moment later.
+/// A death is told when its witnesses had this long: syslog(2) is read each second where nothing tells of news, the
+/// kubelet sends a status a moment later.
 const WITNESS_MICROS: u64 = 3_000_000;
 
 /// A SIGKILL whose sender is not known yet waits until a counter without a line of the log is told, too.

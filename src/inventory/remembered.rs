@@ -1,9 +1,9 @@
 //! What a restart of the agent must not forget: who the pods and containers are, and how often probes had failed when.
 //! Other figures are read anew within seconds.
 //!
-//! Flows out: names and counts, into the checkpoint. Flows in: the same, at the next start on the same boot, so that what dies
-//! before the API server answers, or while it is away, is told with its container and its workload. The first list of
-//! the API server says which of these pods are still there.
+//! Flows out: names and counts, into the checkpoint. Flows in: the same, at the next start on the same boot, so that what
+//! dies before the API server answers, or while it is away, is told with its container and its workload. The first list
+//! of the API server says which of these pods are still there.
 
 use super::{ContainerName, Inventory, Pod, ProbeHistory};
 use crate::model::ContainerId;

@@ -45,6 +45,7 @@ pub(super) struct Syslog {
     alarm: Option<Alarm>,
     /// A reading that nobody asked for had news: somebody takes the lines from the alarm's file, or there is none.
     comes_untold: bool,
+    pace: Pace,
 }
 
 /// Opens the log: asks for its size, which takes the same right as reading it.
@@ -53,7 +54,7 @@ pub(super) fn open(proc: &Path, rights: Rights) -> Result<Syslog, Failure> {
     // The text has a prefix on every line and so can be longer than the ring that holds it.
     let buffer = vec![0; size.saturating_mul(2).min(BUFFER_LIMIT)];
     let alarm = Alarm::open(proc).ok();
-    Ok(Syslog { buffer, seen: Overlap::default(), comes_untold: alarm.is_none(), alarm })
+    Ok(Syslog { buffer, seen: Overlap::default(), comes_untold: alarm.is_none(), alarm, pace: Pace::default() })
 }
 
 /// Why the call is refused, and what grants it.
@@ -87,17 +88,14 @@ impl Follow for Syslog {
     }
 
     fn follow(&mut self, feed: &mut Feed) -> Ended {
-        let mut pace = Pace::default();
         // The history was told to nobody.
         let mut wake = Wake::Ready;
         loop {
-            let begun = Instant::now();
             match self.read(feed) {
                 Ok(news) => self.comes_untold |= news && wake == Wake::TimedOut,
                 Err(ended) => return ended,
             }
-            pace.reading_takes = begun.elapsed();
-            wake = match self.wait(feed, &mut pace) {
+            wake = match self.wait(feed) {
                 Ok(Wake::Stopped) => return Ended::Stopped,
                 Ok(wake) => wake,
                 Err(error) => return Ended::Failed(failure(&error, Rights::default())),
@@ -109,19 +107,22 @@ impl Follow for Syslog {
 impl Syslog {
     /// Sends what is new; says whether there was anything.
     fn read(&mut self, feed: &mut Feed) -> Result<bool, Ended> {
+        let begun = Instant::now();
         let length = raw::read_all(&mut self.buffer).map_err(|error| Ended::Failed(failure(&error, Rights::default())))?;
         let text = String::from_utf8_lossy(self.buffer.get(..length).unwrap_or_default());
         let fresh = self.seen.fresh(&text);
         let news = !fresh.lines.is_empty();
+        // Without what follows: to wait for a busy core must not make the next reading later.
+        self.pace.reading_takes = begun.elapsed();
         send(feed, fresh).map(|()| news)
     }
 
     /// Waits for news and until they have gathered.
-    fn wait(&self, feed: &Feed, pace: &mut Pace) -> io::Result<Wake> {
+    fn wait(&mut self, feed: &Feed) -> io::Result<Wake> {
         let period = if self.comes_untold { PERIOD } else { TOLD_PERIOD };
         let wake = feed.wait(self.alarm.as_ref().map(Alarm::fd), period)?;
         let Some(alarm) = self.alarm.as_ref().filter(|_| wake == Wake::Ready) else { return Ok(wake) };
-        if feed.stop.wait(pace.gather(Instant::now())) {
+        if feed.stop.wait(self.pace.gather(Instant::now())) {
             return Ok(Wake::Stopped);
         }
         alarm.clear();
@@ -140,7 +141,7 @@ struct Pace {
 
 impl Pace {
     fn gather(&mut self, now: Instant) -> Duration {
-        let longest = GATHER_IN_A_FLOOD.max(self.reading_takes * READING_SHARE);
+        let longest = GATHER_IN_A_FLOOD.max(self.reading_takes.saturating_mul(READING_SHARE)).min(PERIOD);
         let gather = match self.last {
             Some((began, gather)) if now.duration_since(began) < gather.saturating_mul(10) => gather.saturating_mul(2).min(longest),
             _ => GATHER,
@@ -304,6 +305,9 @@ mod tests {
         let now = Instant::now();
         let longest = (0..9).map(|_| pace.gather(now)).max();
         assert_eq!(longest, Some(Duration::from_millis(160)));
+        pace.reading_takes = Duration::MAX;
+        let longest = (0..9).map(|_| pace.gather(now)).max();
+        assert_eq!(longest, Some(PERIOD), "never later than where nothing tells of news");
     }
 
     #[test]

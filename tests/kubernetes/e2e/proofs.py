@@ -14,7 +14,8 @@ from e2e import cluster
 LISTEN = "127.0.0.1:9971"
 STARTS_WITHIN = 25      # seconds: the agents of a cluster spread their start over 2, a debug build on a busy machine needs more
 
-# The figures are in docs/performance.md; here the machine is busy with three nodes, one of them emulated. A child's kill waits a second for its container.
+# The figures are in docs/performance.md; here the machine is busy with three nodes, one of them emulated. A child's kill
+# waits a second for its container.
 TOLD_WITHIN, MEDIAN = 5.0, 2.0
 
 
