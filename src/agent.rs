@@ -234,6 +234,7 @@ impl Agent {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Finding { change, finding } => say(&mut self.log, change, &finding),
+            Effect::Loss { source, loss } => telemetry::lost(source, &loss),
             Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
             Effect::ReadKernelLog => self.kernel_log.ring(),
             Effect::MeasureStorage => self.disks.iter().for_each(DisksHandle::measure_soon),

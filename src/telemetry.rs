@@ -1,6 +1,9 @@
 //! The agent's own log: what it says of itself, on standard error.
 
-use crate::signal::{Body, Signal, SourceState};
+use crate::{
+    core::Loss,
+    signal::{Body, Signal, SourceName, SourceState},
+};
 use std::{env, io, io::IsTerminal};
 use tracing::Level;
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -24,6 +27,11 @@ pub fn start(json: bool) {
     if let Some(refused) = refused {
         tracing::warn!("{refused}; the usual levels hold. Write `debug`, or `warn,nodewhy=debug`");
     }
+}
+
+/// Tells that a source lost records.
+pub fn lost(source: SourceName, loss: &Loss) {
+    tracing::warn!(source = %source, records = loss.records, "records were lost: {}", loss.why);
 }
 
 /// Tells that a source's condition changed.

@@ -21,10 +21,14 @@ use nodewhy::{
     config::{KernelLogChoice, Roots},
     model::{BootId, BootTime},
     signal::{Body, Gap, KernelLine, SourceState},
-    sources::kernel_log::{Probe, Resume, probe, spawn},
+    sources::{
+        channel,
+        kernel_log::{Probe, Resume, probe, spawn},
+        stop,
+    },
 };
 use source_thread::Running;
-use std::fs;
+use std::{fs, process::Command};
 
 /// Where a file says which features a reader must know (JOURNAL_FILE_FORMAT.md, the header).
 const INCOMPATIBLE_FLAGS: usize = 12;
@@ -124,6 +128,34 @@ fn a_rotation_loses_and_repeats_nothing_and_leaks_no_descriptor() {
     expect(&running, &["9"]);
     assert!(node.deleted_and_open() <= 1, "{}", node.deleted_and_open());
     assert_eq!(running.stop(), []);
+}
+
+#[test]
+fn a_file_that_journald_shrinks_or_removes_during_the_reading_is_no_loss() {
+    // Far more than the channel holds: the reader waits among them until the test takes them.
+    const ENTRIES: u64 = 20_000;
+    let Some(node) = Node::new() else { return };
+    node.write("system@1.journal", &[kernel(THIS_BOOT, 500, "0")]);
+    node.write("system@2.journal", &[kernel(OTHER_BOOT, 500, "old")]);
+    let entries: Vec<_> = (1..=ENTRIES).map(|n| kernel(THIS_BOOT, n * 1_000, &n.to_string())).collect();
+    node.write("system.journal", &entries);
+    let (outlet, mut signals) = channel();
+    let (stopper, order) = stop().expect("pipe");
+    let resume = Resume::default();
+    let (_, thread) = spawn(KernelLogChoice::Journal, node.roots(), BootId(THIS_BOOT.into()), resume, outlet, order).expect("thread");
+    let mut next = || signals.blocking_recv().expect("a signal").body;
+    assert!(matches!(next(), Body::Source(report) if report.state == SourceState::Up));
+    assert_eq!(message(next()), "0");
+    // What it does with a file that it archives: the space that was set aside and is not used is given back.
+    assert!(Command::new("fallocate").arg("--dig-holes").arg(node.file("system@1.journal")).status().expect("fallocate").success());
+    fs::remove_file(node.file("system@2.journal")).expect("remove");
+    for n in 1..=ENTRIES {
+        assert_eq!(message(next()), n.to_string());
+    }
+    node.write("system.journal", &[kernel(THIS_BOOT, 90_000_000, "later")]);
+    assert_eq!(message(next()), "later");
+    drop(stopper);
+    thread.join().expect("thread");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What the core asks the outside to do. Exporters and sources carry it out; nothing comes back.
 
+use super::Loss;
 use crate::{
     findings::{Change, Finding},
     model::PodUid,
+    signal::SourceName,
 };
 
 /// One effect.
@@ -14,6 +16,13 @@ pub enum Effect {
         change: Change,
         /// As it is now.
         finding: Box<Finding>,
+    },
+    /// A source lost records: say it.
+    Loss {
+        /// Which source.
+        source: SourceName,
+        /// What it lost, and why.
+        loss: Loss,
     },
     /// Fresh figures of this cgroup would complete an explanation.
     Look {

@@ -1,16 +1,21 @@
 //! The health of the sources, as they report it and as their records show it.
 
-use super::SourceHealth;
+use super::{Loss, SourceHealth};
 use crate::{
-    model::Moment,
+    model::{BootTime, Moment},
     signal::{SourceName, SourceReport, SourceState},
 };
 use std::collections::BTreeMap;
+
+/// Losses of a source are told in words once in so long, or a flood would fill the agent's own log.
+const TOLD_APART_SECONDS: u64 = 60;
 
 /// The health of every source that has ever reported or sent something.
 #[derive(Debug, Default)]
 pub struct Health {
     sources: BTreeMap<SourceName, SourceHealth>,
+    /// When a loss of a source was last told.
+    told_losses: BTreeMap<SourceName, BootTime>,
 }
 
 impl Health {
@@ -30,10 +35,18 @@ impl Health {
         health.last_record = Some(at.wall);
     }
 
-    /// Notes lost records.
-    pub fn lost(&mut self, source: SourceName, count: u64) {
+    /// Notes lost records, and gives them back where they should be told.
+    pub fn lost(&mut self, source: SourceName, records: u64, why: String, at: Moment) -> Option<Loss> {
+        let loss = Loss { at: at.wall, records, why };
         let health = self.entry(source);
-        health.lost = health.lost.saturating_add(count);
+        health.lost = health.lost.saturating_add(records);
+        health.last_loss = Some(loss.clone());
+        let told = self.told_losses.get(&source);
+        if told.is_some_and(|told| at.boot.seconds_since(*told) < TOLD_APART_SECONDS) {
+            return None;
+        }
+        self.told_losses.insert(source, at.boot);
+        Some(loss)
     }
 
     /// Whether a source can be read now.
@@ -69,6 +82,7 @@ impl Health {
             detail: String::new(),
             records: 0,
             lost: 0,
+            last_loss: None,
             last_record: None,
         })
     }

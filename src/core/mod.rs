@@ -52,7 +52,7 @@ pub use effect::{Effect, KubeletQuestion};
 pub use kernel_log::Resume;
 pub use recent_kills::RecentKill;
 pub use snapshot::{
-    ContainerFigures, ContainerKey, Counters, FilesystemFigures, Fill, PodStorageFigures, RoomFigures, SignalFigures, Snapshot,
+    ContainerFigures, ContainerKey, Counters, FilesystemFigures, Fill, Loss, PodStorageFigures, RoomFigures, SignalFigures, Snapshot,
     SourceHealth, WorkloadFigures,
 };
 
@@ -160,7 +160,7 @@ impl Core {
                 self.source_reported(report);
             }
             Body::Gap(gap) => {
-                self.health.lost(gap.source, gap.lost.unwrap_or(1));
+                self.lost(gap.source, gap.lost.unwrap_or(1), gap.detail, at);
                 match gap.source {
                     SourceName::KernelLog => self.kernel_log.gap(at.boot),
                     SourceName::KubeletLog => {
@@ -273,7 +273,9 @@ impl Core {
     fn kernel(&mut self, line: &KernelLine, at: Moment) {
         self.health.record(SourceName::KernelLog, at);
         let read = self.kernel_log.read(line, at);
-        self.health.lost(SourceName::KernelLog, read.lost);
+        if read.lost > 0 {
+            self.lost(SourceName::KernelLog, read.lost, "the kernel's ring was overwritten before it was read".into(), at);
+        }
         self.counters.spoofed_records += u64::from(read.spoofed);
         self.counters.malformed_records += u64::from(read.malformed);
         for news in read.news {
@@ -286,6 +288,11 @@ impl Core {
         if let Some(device) = read.unmounted {
             self.unmounted(device, read.at.unwrap_or(at.boot));
         }
+    }
+
+    fn lost(&mut self, source: SourceName, records: u64, why: String, at: Moment) {
+        let told = self.health.lost(source, records, why, at);
+        self.effects.extend(told.map(|loss| Effect::Loss { source, loss }));
     }
 
     fn oom_news(&mut self, news: OomNews, at: Moment) {

@@ -60,8 +60,21 @@ pub struct SourceHealth {
     pub records: u64,
     /// Records lost.
     pub lost: u64,
+    /// The latest loss, in words; `None` when nothing was lost.
+    pub last_loss: Option<Loss>,
     /// When the latest record was read.
     pub last_record: Option<Timestamp>,
+}
+
+/// Records that a source lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// When it was noticed.
+    pub at: Timestamp,
+    /// How many records, at least.
+    pub records: u64,
+    /// Why, in a clause.
+    pub why: String,
 }
 
 /// Everything that is counted. A key that may happen is there from the beginning, with zero.

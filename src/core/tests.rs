@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     findings::{Change, Finding},
     model::{Attribution, Blame, BootId, Bytes, Cause, Confidence, Limit, Pid, PodUid, ProcessKey, Scope},
-    signal::{CgroupCounters, CgroupVersion, ContainerState, MemoryEvents, MemorySplit, PodRecord, PodUpdate, ProcessSample},
+    signal::{CgroupCounters, CgroupVersion, ContainerState, Gap, MemoryEvents, MemorySplit, PodRecord, PodUpdate, ProcessSample},
 };
 use std::sync::Arc;
 
@@ -48,14 +48,18 @@ struct Bench {
     log_readings: usize,
     asks: Vec<KubeletQuestion>,
     logs: Vec<(String, u32)>,
+    losses: Vec<(u64, String)>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let mut bench =
-            Self { core: Core::new(), seq: 100, lag: 0.0, told: vec![], looks: vec![], log_readings: 0, asks: vec![], logs: vec![] };
+        let mut bench = Self { seq: 100, ..Self::of(Core::new()) };
         bench.start(0.0);
         bench
+    }
+
+    fn of(core: Core) -> Self {
+        Self { core, seq: 0, lag: 0.0, told: vec![], looks: vec![], log_readings: 0, asks: vec![], logs: vec![], losses: vec![] }
     }
 
     fn start(&mut self, second: f64) {
@@ -75,6 +79,7 @@ impl Bench {
     fn say(&mut self, second: f64, body: Body) {
         for effect in self.core.apply(Signal { at: moment(second), body }) {
             match effect {
+                Effect::Loss { loss, .. } => self.losses.push((loss.records, loss.why)),
                 Effect::Finding { change, finding } => self.told.push((change, *finding)),
                 Effect::Look { cgroup } => self.looks.push(cgroup),
                 Effect::ReadKernelLog => self.log_readings += 1,
@@ -365,7 +370,20 @@ fn forged_and_lost_records_are_counted_exactly() {
     let snapshot = bench.core.snapshot();
     assert!(snapshot.findings.is_empty());
     assert_eq!((snapshot.counters.spoofed_records, snapshot.counters.malformed_records), (1, 1));
-    assert_eq!(snapshot.sources.iter().find(|health| health.source == SourceName::KernelLog).map(|health| health.lost), Some(812));
+    let health = snapshot.sources.iter().find(|health| health.source == SourceName::KernelLog).expect("the source");
+    let loss = health.last_loss.as_ref().map(|loss| (loss.records, loss.why.as_str()));
+    assert_eq!((health.lost, loss), (812, Some((812, "the kernel's ring was overwritten before it was read"))));
+}
+
+#[test]
+fn losses_are_told_once_a_minute_and_all_are_counted() {
+    let mut bench = Bench::new();
+    for (second, lost) in [(1.0, None), (2.0, Some(17)), (62.0, Some(3))] {
+        let gap = Gap { source: SourceName::KernelLog, lost, detail: format!("at {second}") };
+        bench.say(second, Body::Gap(gap));
+    }
+    assert_eq!(bench.losses, [(1, "at 1".to_owned()), (3, "at 62".to_owned())]);
+    assert_eq!(bench.core.snapshot().sources.iter().map(|health| health.lost).sum::<u64>(), 21);
 }
 
 #[test]
@@ -745,7 +763,7 @@ fn recorded_storm() -> Vec<Signal> {
 /// Findings and counters after all signals, with a crash after `cut` of them: the ring still holds everything.
 fn totals(signals: &[Signal], cut: Option<usize>) -> (Vec<(String, u64)>, u64) {
     let start = |core: Core| {
-        let mut bench = Bench { core, seq: 0, lag: 0.0, told: vec![], looks: vec![], log_readings: 0, asks: vec![], logs: vec![] };
+        let mut bench = Bench::of(core);
         bench.start(0.5);
         bench
     };

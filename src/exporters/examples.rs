@@ -160,7 +160,8 @@ pub(super) fn resolved() -> Finding {
 
 fn source(source: SourceName, state: SourceState, detail: &str, records: u64) -> SourceHealth {
     let last_record = (records > 0).then(|| time("09:41:30"));
-    SourceHealth { source, state, detail: detail.into(), records, lost: 0, last_record }
+    let last_loss = None;
+    SourceHealth { source, state, detail: detail.into(), records, lost: 0, last_loss, last_record }
 }
 
 fn key(workload: &str, container: &str) -> ContainerKey {

@@ -7,6 +7,7 @@
 use super::Failure;
 use crate::signal::SourceState;
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, ErrorKind, Read},
     os::unix::fs::MetadataExt,
@@ -41,11 +42,31 @@ pub(super) fn check(directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The size on disk, in bytes, of all files that may be read: what the library counts when it can use them all.
-pub(super) fn size(directory: &Path) -> u64 {
-    const BLOCK: u64 = 512; // stat(2)
-    let readable = list(directory).unwrap_or_default().into_iter().filter_map(|file| File::open(file).ok());
-    readable.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.blocks().saturating_mul(BLOCK)).sum()
+/// The files of a directory that may be read, and their sizes on disk.
+#[derive(Debug, Default)]
+pub(super) struct Files(BTreeMap<FileId, u64>);
+
+/// A file, whatever it is called: a rotation renames the one that was written to.
+type FileId = (u64, u64);
+
+impl Files {
+    /// As they are now.
+    pub(super) fn of(directory: &Path) -> Self {
+        const BLOCK: u64 = 512; // stat(2)
+        let readable = list(directory).unwrap_or_default().into_iter().filter_map(|file| File::open(file).ok());
+        let metadata = readable.filter_map(|file| file.metadata().ok());
+        Self(metadata.map(|of| ((of.dev(), of.ino()), of.blocks().saturating_mul(BLOCK))).collect())
+    }
+
+    /// What the library counts when it can use them all, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// The size now of those that are still there: journald removes files, and shortens one that it archives.
+    pub(super) fn size_of_remaining(&self, directory: &Path) -> u64 {
+        Self::of(directory).0.iter().filter(|(file, _)| self.0.contains_key(file)).map(|(_, size)| size).sum()
+    }
 }
 
 /// Why nothing was found in the directory: some of its files cannot be used.

@@ -46,7 +46,9 @@ pub(super) trait Reading {
 pub(super) struct Journal {
     directory: PathBuf,
     files: systemd::Journal,
-    /// The size of the files that should be in use, in bytes.
+    /// The files that were there at opening.
+    opened: directory::Files,
+    /// How many bytes of files were in use, or should have been at opening, when it was last looked.
     usage: u64,
     /// The longest part of a field that is read, in bytes.
     field_limit: usize,
@@ -58,14 +60,15 @@ impl Journal {
         directory::check(directory)?;
         let failed = |error: systemd::Error| failing(directory, &error);
         // Taken first: files that grow meanwhile are not missing.
-        let usage = directory::size(directory);
+        let opened = directory::Files::of(directory);
         let path = directory.to_string_lossy();
         let mut files = OpenDirectoryOptions::default().open_directory(path.as_ref()).map_err(failed)?;
         if files.usage().map_err(failed)? == 0 {
             return Err(directory::unusable(directory));
         }
         files.set_data_threshold(field_limit).map_err(failed)?;
-        Ok(Self { directory: directory.into(), files, usage, field_limit })
+        let usage = opened.size();
+        Ok(Self { directory: directory.into(), files, opened, usage, field_limit })
     }
 
     /// Restricts the entries to those of a boot.
@@ -84,7 +87,7 @@ impl Journal {
     }
 
     /// Why no entry matches: files cannot be read, or there is none, which the source words.
-    pub(super) fn no_entry(&self, why: String, remedy: &str) -> Failure {
+    pub(super) fn no_entry(&mut self, why: String, remedy: &str) -> Failure {
         if self.left_out() > 0 {
             return directory::unusable(&self.directory);
         }
@@ -141,12 +144,15 @@ impl Journal {
         // The first wait does not wait: it tells of the files that were found at opening as if they were new.
         let found = self.files.wait(Some(Duration::ZERO));
         self.change(found)?;
+        self.tell_left_out(feed)?;
         if backlog > BACKLOG {
             return Ok(());
         }
         loop {
             self.drain(reading, feed)?;
-            if self.wait_for_change(feed)? == Change::Files {
+            let change = self.wait_for_change(feed)?;
+            self.tell_left_out(feed)?;
+            if change == Change::Files {
                 self.drain(reading, feed)?;
                 return Ok(());
             }
@@ -171,7 +177,6 @@ impl Journal {
             }
             read = read.saturating_add(1);
         }
-        self.tell_left_out(feed)?;
         Ok(read)
     }
 
@@ -188,13 +193,25 @@ impl Journal {
         }
     }
 
-    /// Bytes of files that are not in use: the library gives a file that it cannot read up in
-    /// silence, but does not count its size.
-    fn left_out(&self) -> u64 {
-        self.usage.saturating_sub(self.files.usage().unwrap_or_default())
+    /// Bytes of files that have newly fallen out of use: the library gives a file that it cannot read up in
+    /// silence, but does not count its size any more.
+    fn left_out(&mut self) -> u64 {
+        let in_use = self.in_use();
+        if in_use >= std::mem::replace(&mut self.usage, in_use) {
+            return 0;
+        }
+        let remaining = self.opened.size_of_remaining(&self.directory);
+        // Asked again: what grew meanwhile is in use.
+        remaining.saturating_sub(in_use.max(self.in_use()))
     }
 
-    fn tell_left_out<P: Clone + PartialEq>(&self, feed: &mut Feed<P>) -> Result<(), Ended> {
+    /// Bytes of files that the library reads.
+    fn in_use(&self) -> u64 {
+        self.files.usage().unwrap_or_default()
+    }
+
+    /// Best after the library has heard of its files: one that is renamed while a directory is listed can escape it.
+    fn tell_left_out<P: Clone + PartialEq>(&mut self, feed: &mut Feed<P>) -> Result<(), Ended> {
         match self.left_out() {
             0 => Ok(()),
             dropped => feed.lost_once(format!(
@@ -216,14 +233,11 @@ impl Journal {
         self.change(found)
     }
 
-    fn change(&mut self, found: Result<JournalWaitResult, systemd::Error>) -> Result<Change, Ended> {
-        let change = match found.map_err(|error| self.failed(&error))? {
+    fn change(&self, found: Result<JournalWaitResult, systemd::Error>) -> Result<Change, Ended> {
+        Ok(match found.map_err(|error| self.failed(&error))? {
             JournalWaitResult::Invalidate => Change::Files,
             JournalWaitResult::Append | JournalWaitResult::Nop => Change::Entries,
-        };
-        // A file that was deleted while waiting was not damaged.
-        self.usage = self.files.usage().unwrap_or_default();
-        Ok(change)
+        })
     }
 
     fn failed(&self, error: &systemd::Error) -> Ended {

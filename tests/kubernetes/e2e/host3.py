@@ -184,14 +184,15 @@ def runtime_killed():
 
 
 def journal_rotated():
-    """Journal files are rotated and removed while a container dies and dies: each end is told once."""
+    """Journal files are rotated and removed while a container dies and dies: each end is told once, and nothing is lost."""
+    before = lost()
     fault.place(NAMESPACE, fault.pod(NODE, NAMESPACE, "grower", "alloc", "8", "sleep", "500", "alloc", "100",
                                      container={"resources": {"limits": {"memory": "24Mi"}}}))
 
     def rotated_until(ends):
         on_host3("journalctl --rotate; journalctl --vacuum-time=1s --vacuum-files=1")
         return [] if cluster.ends(NAMESPACE).get("grower/app@host3", 0) >= ends else ["grower does not die"]
-    return cluster.eventually(150, lambda: rotated_until(3)) + cluster.eventually(60, lambda: counted("grower", OOM_KILLS) + nothing_lost())
+    return cluster.eventually(150, lambda: rotated_until(3)) + cluster.eventually(60, lambda: counted("grower", OOM_KILLS) + lost_since(before))
 
 
 def counted(pod, *metrics):
@@ -204,8 +205,14 @@ def counted(pod, *metrics):
         [] if told == [ends] else [f"findings count {told}, Kubernetes shows {ends}"])
 
 
-def nothing_lost():
-    return [f"lost: {labels} {value}" for name, labels, value in cluster.metrics(NODE) if name == LOST and value]
+def lost():
+    return {labels["source"]: value for name, labels, value in cluster.metrics(NODE) if name == LOST}
+
+
+def lost_since(before):
+    """What the agent says of the records that it has lost since then."""
+    more = [f"lost from {source}: {value}" for source, value in lost().items() if value > before.get(source, 0)]
+    return more and more + on_host3("grep -h 'records were lost' /var/log/pods/*/nodewhy/*.log || true").splitlines()
 
 
 def memory_runs_out():

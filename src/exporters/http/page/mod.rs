@@ -104,6 +104,9 @@ fn sources(page: &mut Markup, sources: &[SourceHealth]) {
     for health in sources {
         page.raw(if is_blind(health) { "<tr class=\"down\"><td>" } else { "<tr><td>" });
         page.text(health.source.as_str()).raw("</td><td>").text(health.state.as_str()).raw("</td><td>").text(&health.detail);
+        if let Some(loss) = &health.last_loss {
+            page.raw("<br>").text(&format!("lost at {}: {}", date_and_time(loss.at), loss.why));
+        }
         page.raw("</td><td class=\"number\">").text(&health.records.to_string());
         page.raw("</td><td class=\"number\">").text(&health.lost.to_string());
         page.raw("</td><td class=\"when\">").text(&health.last_record.map_or_else(|| "never".into(), clock)).raw("</td></tr>\n");
