@@ -62,6 +62,7 @@ fn snapshot() -> Result<Snapshot, Box<dyn Error>> {
                 detail: String::new(),
                 records: 10,
                 lost: 1,
+                last_loss: None,
                 last_record: Some(wall),
             })
             .collect(),
