@@ -215,7 +215,7 @@ impl Agent {
                 Effect::Finding { change, finding } => self.told.push(Told { change, finding: *finding }),
                 Effect::Look { cgroup } => self.sampler.sample_soon(&cgroup),
                 Effect::ReadKernelLog => self.bell.ring(),
-                Effect::ReadLog { .. } | Effect::MeasureStorage | Effect::AskKubelet(_) | Effect::Save => {}
+                Effect::Loss { .. } | Effect::ReadLog { .. } | Effect::MeasureStorage | Effect::AskKubelet(_) | Effect::Save => {}
             }
         }
     }
