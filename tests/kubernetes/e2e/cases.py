@@ -86,17 +86,9 @@ CRASHING_ENDS = Noted()
 def delete_pods(scenario):
     """Deletes all, and notes how many instances of `crashing` there were: each of them has ended when it is gone."""
     of_namespace = ("--all", "--namespace", scenario.namespace)
-    crashing = f"/api/v1/namespaces/{scenario.namespace}/pods/crashing"
-    restarts = cluster.get_json(crashing)["status"]["containerStatuses"][0]["restartCount"]
-    cluster.kubectl("delete", "pod", *of_namespace, "--wait=false")
-    try:
-        while True:
-            restarts = cluster.get_json(crashing)["status"]["containerStatuses"][0]["restartCount"]
-            time.sleep(0.1)
-    except cluster.ApiError as error:
-        if error.status != 404:
-            raise
-    CRASHING_ENDS.value = restarts + 1
+    last = cluster.last_state_of_pod(scenario.namespace, "crashing",
+                                     lambda: cluster.kubectl("delete", "pod", *of_namespace, "--wait=false"))
+    CRASHING_ENDS.value = last["status"]["containerStatuses"][0]["restartCount"] + 1
     cluster.kubectl("delete", "pod", *of_namespace, "--wait=true", "--timeout=60s")
 
 

@@ -1,5 +1,6 @@
 """The running test cluster, as scenarios see it."""
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -26,12 +27,12 @@ class UnixConnection(http.client.HTTPConnection):
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(str(WORK / "api.sock"))
 
 
 def get(path):
-    connection = UnixConnection("localhost")
+    connection = UnixConnection("localhost", timeout=20)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -60,16 +61,36 @@ def on_node(node, *command, stdin=None):
 
 
 def eventually(seconds, problems):
-    """Repeats `problems` until it returns none, or time is up; returns the last ones. An API that fails is one."""
+    """Repeats `problems` until it returns none, or time is up; returns the last ones. An API that fails is one.
+
+    Looks three times at least: on a machine that has much to do, one look can take all the time that there is, and
+    comes upon what is just happening.
+    """
     until = time.monotonic() + seconds
-    while True:
+    for look in itertools.count(1):
         try:
             last = problems()
         except (OSError, ValueError, RuntimeError, ApiError, http.client.HTTPException, subprocess.SubprocessError) as error:
             last = [repr(error)]
-        if not last or time.monotonic() > until:
+        if not last or (time.monotonic() > until and look >= 3):
             return last
         time.sleep(1)
+
+
+def last_state_of_pod(namespace, name, then):
+    """A pod as it was when it went, by the API server's own word to those who watch; `then` is what makes it go."""
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    since = get_json(path)["metadata"]["resourceVersion"]
+    then()
+    connection = UnixConnection("localhost", timeout=60)
+    try:
+        connection.request("GET", f"{path}?watch=1&resourceVersion={since}&fieldSelector=metadata.name={name}&timeoutSeconds=60")
+        for line in connection.getresponse():
+            if (event := json.loads(line))["type"] == "DELETED":
+                return event["object"]
+    finally:
+        connection.close()
+    raise RuntimeError(f"{namespace}/{name} is not gone after a minute")
 
 
 def nodes():

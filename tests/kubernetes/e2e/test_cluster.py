@@ -1,6 +1,7 @@
 import unittest
+from unittest import mock
 
-from e2e.cluster import newest_has_ended
+from e2e.cluster import eventually, newest_has_ended
 
 MADE_UP = {"terminated": {"reason": "ContainerStatusUnknown", "exitCode": 137}}
 
@@ -20,6 +21,22 @@ class Ends(unittest.TestCase):
         self.assertTrue(newest_has_ended({"state": MADE_UP, "lastState": {}}))
         self.assertTrue(newest_has_ended({"state": MADE_UP, "lastState": ended("a")}))
         self.assertFalse(newest_has_ended({"state": MADE_UP, "lastState": MADE_UP}))
+
+
+@mock.patch("time.sleep", lambda _: None)
+class Patience(unittest.TestCase):
+    def test_looks_three_times_however_long_a_look_takes(self):
+        looks = iter([["not yet"], ["nearly"], []])
+        self.assertEqual(eventually(0, lambda: next(looks)), [])
+
+    def test_what_is_wrong_at_the_end_is_told(self):
+        looks = iter([["a"], ["b"], ["c"]])
+        self.assertEqual(eventually(0, lambda: next(looks)), ["c"])
+
+    def test_an_api_that_fails_is_a_problem(self):
+        def refused():
+            raise OSError("refused")
+        self.assertIn("refused", eventually(0, refused)[0])
 
 
 if __name__ == "__main__":
