@@ -159,6 +159,22 @@ fn a_file_that_journald_shrinks_or_removes_during_the_reading_is_no_loss() {
 }
 
 #[test]
+fn a_file_that_is_still_being_made_is_no_loss() {
+    let Some(node) = Node::new() else { return };
+    node.write("system@1.journal", &[kernel(THIS_BOOT, 1_000, "before the rotation")]);
+    // As journald makes it: its space is set aside before its header is written.
+    let new = node.file("system.journal");
+    assert!(Command::new("fallocate").args(["--length", "8MiB"]).arg(&new).status().expect("fallocate").success());
+    let running = start_on(&node, Resume::default());
+    running.up();
+    expect(&running, &["before the rotation"]);
+    append(&node.root().join("made.journal"), &[kernel(THIS_BOOT, 2_000, "after it")]);
+    fs::write(&new, fs::read(node.root().join("made.journal")).expect("read")).expect("write");
+    expect(&running, &["after it"]);
+    assert_eq!(running.stop(), []);
+}
+
+#[test]
 fn reading_resumes_after_a_cursor_or_a_time() {
     let Some(node) = Node::new() else { return };
     let entries: Vec<_> = (1..=5).map(|n| kernel(THIS_BOOT, n * 1_000, &n.to_string())).collect();

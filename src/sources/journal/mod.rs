@@ -17,7 +17,7 @@ use crate::{model::BootId, signal::SourceState};
 use jiff::Timestamp;
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use systemd::journal::{JournalWaitResult, OpenDirectoryOptions};
 
@@ -27,6 +27,8 @@ const WAIT: Duration = Duration::from_secs(1);
 const BACKLOG: usize = 256;
 /// Damaged entries in a row after which the files are opened anew.
 const DAMAGED_LIMIT: usize = 8;
+/// How long a file may be out of use before that is told: journald may be about to make it, to shorten or to remove it.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// What a source reads from the journal, and what it makes of it.
 pub(super) trait Reading {
@@ -50,6 +52,8 @@ pub(super) struct Journal {
     opened: directory::Files,
     /// How many bytes of files were in use, or should have been at opening, when it was last looked.
     usage: u64,
+    /// When fewer were in use than before, until it is known why.
+    fewer_since: Option<Instant>,
     /// The longest part of a field that is read, in bytes.
     field_limit: usize,
 }
@@ -68,7 +72,7 @@ impl Journal {
         }
         files.set_data_threshold(field_limit).map_err(failed)?;
         let usage = opened.size();
-        Ok(Self { directory: directory.into(), files, opened, usage, field_limit })
+        Ok(Self { directory: directory.into(), files, opened, usage, fewer_since: None, field_limit })
     }
 
     /// Restricts the entries to those of a boot.
@@ -87,7 +91,7 @@ impl Journal {
     }
 
     /// Why no entry matches: files cannot be read, or there is none, which the source words.
-    pub(super) fn no_entry(&mut self, why: String, remedy: &str) -> Failure {
+    pub(super) fn no_entry(&self, why: String, remedy: &str) -> Failure {
         if self.left_out() > 0 {
             return directory::unusable(&self.directory);
         }
@@ -193,13 +197,10 @@ impl Journal {
         }
     }
 
-    /// Bytes of files that have newly fallen out of use: the library gives a file that it cannot read up in
-    /// silence, but does not count its size any more.
-    fn left_out(&mut self) -> u64 {
+    /// Bytes of files that are there and not in use: the library gives a file that it cannot read up in silence, but
+    /// does not count its size.
+    fn left_out(&self) -> u64 {
         let in_use = self.in_use();
-        if in_use >= std::mem::replace(&mut self.usage, in_use) {
-            return 0;
-        }
         let remaining = self.opened.size_of_remaining(&self.directory);
         // Asked again: what grew meanwhile is in use.
         remaining.saturating_sub(in_use.max(self.in_use()))
@@ -210,8 +211,16 @@ impl Journal {
         self.files.usage().unwrap_or_default()
     }
 
-    /// Best after the library has heard of its files: one that is renamed while a directory is listed can escape it.
+    /// Tells of files that have fallen out of use, once that has lasted.
     fn tell_left_out<P: Clone + PartialEq>(&mut self, feed: &mut Feed<P>) -> Result<(), Ended> {
+        let in_use = self.in_use();
+        if in_use < std::mem::replace(&mut self.usage, in_use) {
+            self.fewer_since = Some(Instant::now());
+        }
+        if self.fewer_since.is_none_or(|since| since.elapsed() < SETTLING) {
+            return Ok(());
+        }
+        self.fewer_since = None;
         match self.left_out() {
             0 => Ok(()),
             dropped => feed.lost_once(format!(
