@@ -309,11 +309,18 @@ fn start_threads(
     outlet: &Outlet,
     stop: &Stop,
 ) -> anyhow::Result<(Bell, Vec<std::thread::JoinHandle<()>>)> {
+    let mut threads = Vec::new();
+    if config.pods != PodSourceChoice::None {
+        let started = pod_logs::spawn(&config.roots.pod_logs, outlet.clone(), stop.clone());
+        let (listing, thread) = started.context("cannot start the pod directory's thread")?;
+        threads.push(thread);
+        listing.wait();
+    }
     let resume = kernel_log::Resume { seq: positions.kernel_log.sequence(), cursor: None, boot_time: positions.kernel_log.boot };
     let (roots, boot) = (config.roots.clone(), facts.boot_id.clone());
     let log = kernel_log::spawn(config.kernel_log, roots, boot, resume, outlet.clone(), stop.clone());
     let (kernel_log, thread) = log.context("cannot start the kernel log's thread")?;
-    let mut threads = vec![thread];
+    threads.push(thread);
     let mounts = mounts::spawn(&config.roots, outlet.clone(), stop.clone());
     threads.push(mounts.context("cannot start the mounts' thread")?);
     // What was switched off is not missed: findings name only sources that were wanted.
@@ -323,8 +330,6 @@ fn start_threads(
         threads.push(log.context("cannot start the kubelet log's thread")?);
     }
     if config.pods != PodSourceChoice::None {
-        let thread = pod_logs::spawn(&config.roots.pod_logs, outlet.clone(), stop.clone());
-        threads.push(thread.context("cannot start the pod directory's thread")?);
         let etcd = etcd_log::spawn(&config.roots.pod_logs, outlet.clone(), stop.clone());
         threads.push(etcd.context("cannot start the thread of etcd's log")?);
     }

@@ -16,6 +16,7 @@ use std::{
     fs, io,
     os::fd::AsFd,
     path::{Path, PathBuf},
+    sync::mpsc,
     thread,
     time::{Duration, SystemTime},
 };
@@ -26,6 +27,9 @@ const RESCAN: Duration = Duration::from_secs(10);
 
 /// Longer than any filesystem's tick.
 const TICK: Duration = Duration::from_secs(2);
+
+/// A directory that takes longer to read than this is not waited for.
+const LISTING: Duration = Duration::from_secs(1);
 
 /// A new pod's directory is made empty and filled a moment later.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -46,13 +50,35 @@ struct PodDirectory {
 ///
 /// # Errors
 /// The process may not start another thread.
-pub fn spawn(dir: &Path, outlet: Outlet, stop: Stop) -> io::Result<thread::JoinHandle<()>> {
-    let directories = Directories::default();
-    let follower = Follower { dir: dir.to_owned(), directories, outlet, known: BTreeMap::new(), followed: false, told: None };
-    thread::Builder::new().name("pod-logs".into()).stack_size(256 << 10).spawn(move || {
+pub fn spawn(dir: &Path, outlet: Outlet, stop: Stop) -> io::Result<(Listing, thread::JoinHandle<()>)> {
+    let (listing, listed) = mpsc::channel();
+    let mut follower = Follower {
+        dir: dir.to_owned(),
+        directories: Directories::default(),
+        outlet,
+        known: BTreeMap::new(),
+        followed: false,
+        told: None,
+        listing: Some(listing),
+    };
+    let thread = thread::Builder::new().name("pod-logs".into()).stack_size(256 << 10).spawn(move || {
         // The only error is that nobody listens any more.
         let _ = follower.follow(&stop);
-    })
+    })?;
+    Ok((Listing(listed), thread))
+}
+
+/// The first reading of the directory.
+#[derive(Debug)]
+pub struct Listing(mpsc::Receiver<()>);
+
+impl Listing {
+    /// Waits until the pods that are there have been told, but no longer than a moment. What is read after it is told of
+    /// pods that are known, where another kubelet on the same kernel has pods of its own.
+    pub fn wait(&self) {
+        // The other end is dropped when the directory has been read; nothing is ever sent.
+        let _ = self.0.recv_timeout(LISTING);
+    }
 }
 
 struct Follower {
@@ -63,13 +89,16 @@ struct Follower {
     /// Whether the directory has been read before.
     followed: bool,
     told: Option<SourceState>,
+    /// Dropped after the first reading.
+    listing: Option<mpsc::Sender<()>>,
 }
 
 impl Follower {
-    fn follow(mut self, stop: &Stop) -> Result<(), Stopped> {
+    fn follow(&mut self, stop: &Stop) -> Result<(), Stopped> {
         loop {
             let watch = watch(&self.dir);
             self.scan()?;
+            self.listing = None;
             let wake = match &watch {
                 Ok(watch) => stop.wait_readable(watch.as_fd(), Some(RESCAN)).unwrap_or(Wake::TimedOut),
                 Err(_) if stop.wait(RESCAN) => Wake::Stopped,
@@ -221,10 +250,13 @@ mod tests {
         fs::write(dir.path().join("stray"), "").expect("write");
         let (outlet, mut signals) = sources::channel();
         let (stopper, stop) = sources::stop().expect("pipe");
-        let thread = spawn(dir.path(), outlet, stop).expect("thread");
+        let (listing, thread) = spawn(dir.path(), outlet, stop).expect("thread");
+        listing.wait();
+        assert!(matches!(signals.try_recv().expect("told by now").body, Body::Source(SourceReport { state: SourceState::Up, .. })));
+        let Body::Pods(PodUpdate::Directory { name, containers, .. }) = signals.try_recv().expect("told by now").body else {
+            panic!("a pod")
+        };
         let mut next = || signals.blocking_recv().expect("signal").body;
-        assert!(matches!(next(), Body::Source(SourceReport { state: SourceState::Up, .. })));
-        let Body::Pods(PodUpdate::Directory { name, containers, .. }) = next() else { panic!("a pod") };
         assert_eq!((name.as_str(), containers), ("web-1", vec![("app".to_owned(), 3)]));
         attempt("shop_web-2_3e61c214bc3ed9ff81e21474dd6cba17", 0);
         let Body::Pods(PodUpdate::Directory { name, .. }) = next() else { panic!("a pod") };
@@ -239,7 +271,8 @@ mod tests {
     fn a_missing_directory_is_absent() {
         let (outlet, mut signals) = sources::channel();
         let (stopper, stop) = sources::stop().expect("pipe");
-        let thread = spawn(Path::new("/nonexistent/pods"), outlet, stop).expect("thread");
+        let (listing, thread) = spawn(Path::new("/nonexistent/pods"), outlet, stop).expect("thread");
+        listing.wait();
         let Some(Body::Source(report)) = signals.blocking_recv().map(|signal| signal.body) else { panic!("a report") };
         assert_eq!(report.state, SourceState::Absent);
         drop(stopper);

@@ -34,6 +34,9 @@ def kills_stay_on_their_node(nodes, _):
         for finding in cluster.findings(node):
             wrong = {s["pod"]: where[s["pod_uid"]] for s in finding["subjects"] if where.get(s["pod_uid"], node) != node}
             problems += [f"{node} tells {finding['cause']} of {pod}, which is on {other}" for pod, other in wrong.items()]
+            # Also of pods that are gone, as those are whose kills were in the kernel's log when the agent started.
+            elsewhere = [name for name in nodes if name != node and f"/nodewhy-e2e-{name}/" in json.dumps(finding["evidence"])]
+            problems += [f"{node} tells as its own what happened on {', '.join(elsewhere)}: {finding['summary']}"] if elsewhere else []
     killed = {node: total(node, "nodewhy_workload_oom_kills_total") for node in ("host1", "host2")}
     for node, other in (("host1", "host2"), ("host2", "host1")):
         foreign = total(node, "nodewhy_oom_kills_foreign_total")
