@@ -1,21 +1,21 @@
 //! Pods that the kubelet put out or refused: noticed once, held until the witnesses had time to
 //! speak, told as one occurrence for the pod. What happens to its containers then follows from it.
 
-use super::{Core, Effect, room::told};
+use super::{Core, Effect, culprit::Culprit, room::told};
 use crate::{
     diagnosis::{
-        eviction::{Margin, Measure, Part, PodEnd},
+        eviction::{Margin, PodEnd},
         exit::Exit,
         oom::place_name,
     },
     findings::{Evidence, EvidenceSource, Finding, FindingId, FindingState, Occurrence, OccurrenceId, Subject, Topic},
-    inventory::{Belonging, ContainerInstance, Pod},
-    model::{Attribution, Blame, BootTime, Bytes, Cause, ContainerId, EvictionSignal, Moment, PodUid},
+    inventory::Belonging,
+    model::{Attribution, Blame, BootTime, Bytes, Cause, Moment, PodUid},
     parse::kubelet::{CriCall, EvictionStep, Observation, Situation, tells_no_space},
-    signal::{CgroupSample, ContainerState, PodRecord},
+    signal::{ContainerState, PodRecord},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// A pod's end is told when its witnesses had this long: the kubelet's lines and a measurement.
 const WITNESS_SECONDS: u64 = 4;
@@ -24,7 +24,7 @@ const WITNESS_SECONDS: u64 = 4;
 const STATUS_SECONDS: u64 = 12;
 
 /// The kubelet decides, gives the pod a second or its grace period, and says that it is evicted.
-const DECISION_SECONDS: u64 = 30;
+pub(super) const DECISION_SECONDS: u64 = 30;
 
 /// Ends waiting at a time: one pod is evicted each ten seconds, refusals come in floods.
 const MAX_WAITING: usize = 256;
@@ -87,17 +87,6 @@ struct Line {
     resource: Option<String>,
     pod: Option<PodUid>,
     said: String,
-}
-
-/// The pod that is to blame for what ran out.
-pub(super) struct Culprit {
-    pub(super) pod: PodUid,
-    /// A sentence without its full stop.
-    pub(super) said: String,
-    pub(super) source: EvidenceSource,
-    pub(super) how_matched: &'static str,
-    /// Whether it is known to have grown or to be over what it asked for, not only to be large.
-    sure: bool,
 }
 
 impl Evictions {
@@ -308,96 +297,6 @@ impl Core {
         let open =
             |finding: &&Finding| matches!(finding.cause, Cause::EvictionImminent | Cause::DiskFull) && finding.state == FindingState::Open;
         self.findings.topics().map(|(_, finding)| finding).filter(open).map(|finding| finding.id.clone()).collect()
-    }
-
-    /// What ran out: of the signals that this cause can mean, the one that is furthest below its threshold.
-    fn margin_of(&self, cause: Cause, at: BootTime) -> Option<Margin> {
-        let now = self.now.map_or(at, |now| now.boot);
-        let means = |margin: &Margin| {
-            matches!(
-                (cause, margin.signal),
-                (Cause::EvictedMemory, EvictionSignal::Memory)
-                    | (Cause::EvictedDisk, EvictionSignal::Space(_))
-                    | (Cause::EvictedInodes, EvictionSignal::Inodes(_))
-                    | (Cause::EvictedPids, EvictionSignal::Pids)
-            )
-        };
-        let share = |margin: &Margin| match margin.threshold {
-            Some((threshold, _)) => u128::from(margin.available) * 1000 / u128::from(threshold.max(1)),
-            None => u128::MAX,
-        };
-        self.room.margins(now).into_iter().filter(means).min_by_key(|margin| (share(margin), margin.signal))
-    }
-
-    fn culprit_of(&self, end: &PodEnd, at: BootTime, margin: Option<&Margin>) -> Option<Culprit> {
-        match end.cause {
-            Cause::EvictedDisk => self.culprit_of_disk(Measure::Bytes, margin),
-            Cause::EvictedInodes => self.culprit_of_disk(Measure::Inodes, margin),
-            Cause::EvictedMemory => self.culprit_of_memory(at),
-            Cause::EvictedPids => self.culprit_of_pids(at, margin),
-            _ => None,
-        }
-    }
-
-    fn culprit_of_disk(&self, measure: Measure, margin: Option<&Margin>) -> Option<Culprit> {
-        let grower = match margin {
-            Some(margin) => self.room.grower(margin),
-            None => self.room.storage.grower(measure, Part::Both, None),
-        }?;
-        Some(Culprit {
-            said: self.grower_said(&grower),
-            sure: grower.within_seconds.is_some(),
-            pod: grower.pod,
-            source: EvidenceSource::Disk,
-            how_matched: "sizes of the pod's logs, emptyDir volumes and writable layers",
-        })
-    }
-
-    /// The pod that uses the most memory over what it asked for: the kubelet's own measure.
-    fn culprit_of_memory(&self, at: BootTime) -> Option<Culprit> {
-        let over = self.inventory.pods().filter_map(|pod| {
-            let working_set = |sample: &CgroupSample| Some(sample.usage?.saturating_sub(sample.split?.inactive_file.unwrap_or_default()).0);
-            let used = self.sum_of(pod, at, working_set)?;
-            let asked = pod.containers.values().filter_map(|container| container.memory_request).fold(0, |sum, asked| sum + asked.0);
-            Some((used.saturating_sub(asked), used, asked, pod))
-        });
-        let (excess, used, asked, pod) = over.max_by_key(|(excess, .., pod)| (*excess, pod.uid.clone()))?;
-        (excess > 0).then(|| Culprit {
-            pod: pod.uid.clone(),
-            said: format!("Pod {} used {}, {} more than it asked for ({})", pod.label(), Bytes(used), Bytes(excess), Bytes(asked)),
-            source: EvidenceSource::Cgroup,
-            how_matched: "usage of its containers' cgroups against their requests",
-            sure: true,
-        })
-    }
-
-    /// The pod that has at least half of the node's tasks.
-    pub(super) fn culprit_of_pids(&self, at: BootTime, margin: Option<&Margin>) -> Option<Culprit> {
-        let all = margin.map(|margin| margin.capacity.saturating_sub(margin.available));
-        let tasks = self.inventory.pods().filter_map(|pod| Some((self.sum_of(pod, at, |sample| Some(sample.pids?.current))?, pod)));
-        let (most, pod) = tasks.max_by_key(|(tasks, pod)| (*tasks, pod.uid.clone()))?;
-        (all.is_some_and(|all| most >= all / 2)).then(|| Culprit {
-            pod: pod.uid.clone(),
-            said: format!("Pod {} had {most} processes and threads, half of the node's or more", pod.label()),
-            source: EvidenceSource::Cgroup,
-            how_matched: "pids.current of its containers' cgroups",
-            sure: true,
-        })
-    }
-
-    /// The sum of a figure over the containers that a pod had when one was put out: of each its latest life, as
-    /// the earlier ones of a container that loops hold nothing any more.
-    fn sum_of(&self, pod: &Pod, at: BootTime, figure: impl Fn(&CgroupSample) -> Option<u64>) -> Option<u64> {
-        let had = |instance: &&ContainerInstance| instance.gone.is_none_or(|gone| at.seconds_since(gone) <= DECISION_SECONDS);
-        let age = |instance: &ContainerInstance| (instance.gone.is_none(), instance.gone, instance.sampled);
-        let mut latest: BTreeMap<Result<&str, &ContainerId>, &ContainerInstance> = BTreeMap::new();
-        for instance in self.inventory.containers_of(&pod.uid).filter(had) {
-            let known = latest.entry(self.inventory.container_name(&instance.id).ok_or(&instance.id)).or_insert(instance);
-            if age(instance) > age(known) {
-                *known = instance;
-            }
-        }
-        latest.values().filter_map(|instance| figure(instance.sample.as_deref()?)).reduce(u64::saturating_add)
     }
 
     fn evidence_of(&self, waiting: &Waiting, margin: Option<&Margin>, culprit: Option<&Culprit>) -> Vec<Evidence> {

@@ -12,6 +12,7 @@
 
 mod checkpoint;
 mod condition;
+mod culprit;
 mod death_notes;
 mod death_words;
 mod deaths;
