@@ -16,6 +16,7 @@ pub use table::{Kind, Row, TABLE};
 use super::agent_figures::AgentFigures;
 use crate::core::Snapshot;
 use prometheus::TextEncoder;
+use std::slice;
 
 /// The content type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -26,7 +27,10 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// When the encoder refuses a family, which a test over every metric rules out.
 pub fn render(snapshot: &Snapshot, own: &AgentFigures) -> prometheus::Result<String> {
     let (encoder, mut text) = (TextEncoder::new(), String::new());
-    collect::collect(snapshot, own).into_families().try_for_each(|family| encoder.encode_utf8(&[family], &mut text))?;
+    let mut families = collect::collect(snapshot, own).into_families();
+    while let Some(family) = families.make_next() {
+        encoder.encode_utf8(slice::from_ref(family), &mut text)?;
+    }
     Ok(text)
 }
 

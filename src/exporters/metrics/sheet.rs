@@ -5,15 +5,21 @@
 
 use super::table::{Kind, Metric, Row, SERIES_DROPPED, TABLE};
 use crate::exporters::agent_figures::number;
-use prometheus::proto::{Counter, Gauge, LabelPair, MetricFamily, MetricType};
-use std::collections::BTreeMap;
+use prometheus::proto::{self, Counter, Gauge, LabelPair, MetricFamily, MetricType};
+use std::{cmp::Ordering, collections::BTreeMap, vec};
 
 /// The most series of one scrape: some 430 of the node itself, 12 for each of 250 containers, and
 /// two for each of 250 workload containers, with room for what has died.
 pub const MAX_SERIES: usize = 4000;
 
-/// The series of one metric by their label values, which the snapshot owns.
-type Series<'a> = BTreeMap<Vec<&'a str>, f64>;
+/// The most labels that a metric of the table has.
+const MOST_LABELS: usize = 6;
+
+/// The label values of one series, which the snapshot owns; what the metric has no label for is empty.
+type Labels<'a> = [&'a str; MOST_LABELS];
+
+/// The series of one metric.
+type Series<'a> = BTreeMap<Labels<'a>, f64>;
 
 /// The values of one scrape.
 #[derive(Debug, Default)]
@@ -34,13 +40,15 @@ impl<'a> Sheet<'a> {
     }
 
     fn series<const N: usize>(&mut self, metric: &Metric<N>, labels: [&'a str; N]) -> &mut f64 {
-        let series = self.metrics.entry(metric.name).or_default();
-        series.entry(labels.to_vec()).or_default()
+        const { assert!(N <= MOST_LABELS) };
+        let mut values = [""; MOST_LABELS];
+        values.iter_mut().zip(labels).for_each(|(value, label)| *value = label);
+        self.metrics.entry(metric.name).or_default().entry(values).or_default()
     }
 
     /// The families of this scrape in the order of their names, the least important series left out
-    /// and counted if there are too many. Each is made when it is asked for: all together they are megabytes of small pieces.
-    pub fn into_families(mut self) -> impl Iterator<Item = MetricFamily> {
+    /// and counted if there are too many.
+    pub fn into_families(mut self) -> Families<'a> {
         self.set(&SERIES_DROPPED, [], 0.0);
         let all: usize = self.metrics.values().map(BTreeMap::len).sum();
         self.set(&SERIES_DROPPED, [], number(all.saturating_sub(MAX_SERIES).try_into().unwrap_or(u64::MAX)));
@@ -51,14 +59,44 @@ impl<'a> Sheet<'a> {
             let fitting = series.len().min(room);
             room -= fitting;
             if fitting > 0 {
-                kept.insert(row.name, (row, series.into_iter().take(fitting)));
+                kept.insert(row.name, (row, series.into_iter().take(fitting).collect()));
             }
         }
-        kept.into_values().map(|(row, series)| family(row, series))
+        Families { rows: kept.into_values().collect::<Vec<_>>().into_iter(), labels: &[], latest: MetricFamily::default() }
     }
 }
 
-fn family<'a>(row: &Row, series: impl Iterator<Item = (Vec<&'a str>, f64)>) -> MetricFamily {
+/// The families of one scrape, made one after the other: all together they are megabytes of small pieces. Each is made from
+/// the one before, because most of those pieces are labels, and a dozen metrics are about the same containers.
+#[derive(Debug)]
+pub struct Families<'a> {
+    rows: vec::IntoIter<(&'static Row, Vec<(Labels<'a>, f64)>)>,
+    /// The names of the labels of the latest one.
+    labels: &'static [&'static str],
+    latest: MetricFamily,
+}
+
+impl Families<'_> {
+    /// The next one.
+    pub fn make_next(&mut self) -> Option<&MetricFamily> {
+        let (row, series) = self.rows.next()?;
+        let mut former = self.latest.take_metric();
+        if self.labels != row.labels {
+            former.clear();
+        }
+        let mut former = former.into_iter().peekable();
+        let metrics = series.into_iter().map(|(labels, value)| {
+            while former.next_if(|metric| compare(metric, row, &labels) == Ordering::Less).is_some() {}
+            let same = former.next_if(|metric| compare(metric, row, &labels) == Ordering::Equal);
+            valued(same.unwrap_or_else(|| labelled(row, &labels)), row.kind, value)
+        });
+        self.latest = family(row, metrics.collect());
+        self.labels = row.labels;
+        Some(&self.latest)
+    }
+}
+
+fn family(row: &Row, metrics: Vec<proto::Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(row.name.into());
     family.set_help(row.meaning.into());
@@ -66,19 +104,27 @@ fn family<'a>(row: &Row, series: impl Iterator<Item = (Vec<&'a str>, f64)>) -> M
         Kind::Counter => MetricType::COUNTER,
         Kind::Gauge => MetricType::GAUGE,
     });
-    family.set_metric(series.map(|(labels, value)| metric(row, labels, value)).collect());
+    family.set_metric(metrics);
     family
 }
 
-fn metric(row: &Row, labels: Vec<&str>, value: f64) -> prometheus::proto::Metric {
+/// Compares the label values of a metric that has this row's labels.
+fn compare(metric: &proto::Metric, row: &Row, labels: &Labels<'_>) -> Ordering {
+    metric.get_label().iter().map(LabelPair::value).cmp(labels.iter().copied().take(row.labels.len()))
+}
+
+fn labelled(row: &Row, labels: &Labels<'_>) -> proto::Metric {
     let pairs = row.labels.iter().zip(labels).map(|(name, value)| {
         let mut pair = LabelPair::default();
         pair.set_name((*name).into());
-        pair.set_value(value.into());
+        pair.set_value((*value).into());
         pair
     });
-    let mut metric = prometheus::proto::Metric::from_label(pairs.collect());
-    match row.kind {
+    proto::Metric::from_label(pairs.collect())
+}
+
+fn valued(mut metric: proto::Metric, kind: Kind, value: f64) -> proto::Metric {
+    match kind {
         Kind::Counter => {
             let mut counter = Counter::default();
             counter.set_value(value);
@@ -96,7 +142,20 @@ fn metric(row: &Row, labels: Vec<&str>, value: f64) -> prometheus::proto::Metric
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exporters::metrics::table::{BUILD_INFO, CONTAINER_PIDS, CONTAINER_SWAP, OOM_FOREIGN};
+    use crate::exporters::metrics::table::{
+        BUILD_INFO, CONTAINER_LAST_OOM_KILL, CONTAINER_PIDS, CONTAINER_SWAP, CONTAINER_THROTTLED, OOM_FOREIGN,
+    };
+    use prometheus::TextEncoder;
+    use std::slice;
+
+    fn text(family: &MetricFamily) -> String {
+        TextEncoder::new().encode_to_string(slice::from_ref(family)).expect("a family")
+    }
+
+    fn made(sheet: Sheet<'_>) -> Vec<MetricFamily> {
+        let mut families = sheet.into_families();
+        std::iter::from_fn(|| families.make_next().cloned()).collect()
+    }
 
     fn series_of(families: &[MetricFamily], name: &str) -> usize {
         families.iter().filter(|family| family.name() == name).map(|family| family.get_metric().len()).sum()
@@ -111,7 +170,7 @@ mod tests {
             sheet.set(&CONTAINER_SWAP, ["a", "b", container], 1.0);
         }
         sheet.set(&BUILD_INFO, ["1"], 1.0);
-        let families: Vec<_> = sheet.into_families().collect();
+        let families = made(sheet);
         let all: usize = families.iter().map(|family| family.get_metric().len()).sum();
         assert_eq!(all, MAX_SERIES);
         assert_eq!(series_of(&families, CONTAINER_PIDS.name), 3000);
@@ -127,10 +186,34 @@ mod tests {
         sheet.set(&CONTAINER_PIDS, ["a", "b", "c"], 2.0);
         sheet.add(&OOM_FOREIGN, [], 0.0);
         sheet.add(&OOM_FOREIGN, [], 3.0);
-        let families: Vec<_> = sheet.into_families().collect();
+        let families = made(sheet);
         let values: Vec<_> = families.iter().map(|family| (family.name(), family.get_metric().len())).collect();
         assert_eq!(values, [(CONTAINER_PIDS.name, 1), (OOM_FOREIGN.name, 1), (SERIES_DROPPED.name, 1)]);
         assert_eq!(families[0].get_metric()[0].get_gauge().get_value(), 2.0);
         assert_eq!(families[1].get_metric()[0].get_counter().get_value(), 3.0);
+    }
+
+    #[test]
+    fn a_family_is_the_same_whatever_came_before_it() {
+        let containers: Vec<_> = (0..20).map(|n| format!("c{n:02}")).collect();
+        let (mut together, mut alone): (Sheet<'_>, [Sheet<'_>; 3]) = Default::default();
+        for (n, container) in (0_u8..).zip(&containers) {
+            // Each of these metrics lacks other containers than the one before it.
+            for (metric, lacks) in [(0, 2), (1, 3), (2, 5)] {
+                for sheet in [&mut together, &mut alone[metric]].into_iter().filter(|_| n % lacks != 0) {
+                    match metric {
+                        0 => sheet.set(&CONTAINER_THROTTLED, ["a", "b", container], f64::from(n)),
+                        1 => sheet.set(&CONTAINER_LAST_OOM_KILL, ["a", "b", container], f64::from(n) + 100.0),
+                        _ => sheet.set(&CONTAINER_PIDS, ["a", "b", container], f64::from(n) + 200.0),
+                    }
+                }
+            }
+        }
+        let together: Vec<_> = made(together).iter().map(text).collect();
+        let alone: Vec<_> = alone.into_iter().flat_map(made).filter(|family| family.name() != SERIES_DROPPED.name).collect();
+        assert_eq!(alone.len(), 3);
+        for family in alone.iter().map(text) {
+            assert!(together.contains(&family), "{family}");
+        }
     }
 }
