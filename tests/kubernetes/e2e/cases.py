@@ -89,12 +89,12 @@ def delete_pods(scenario):
     last = cluster.last_state_of_pod(scenario.namespace, "crashing",
                                      lambda: cluster.kubectl("delete", "pod", *of_namespace, "--wait=false"))
     CRASHING_ENDS.value = last["status"]["containerStatuses"][0]["restartCount"] + 1
-    cluster.kubectl("delete", "pod", *of_namespace, "--wait=true", "--timeout=60s")
+    cluster.kubectl("delete", "pod", *of_namespace, "--wait=true", "--timeout=120s")
 
 
 def roll_out(scenario):
     cluster.kubectl("rollout", "restart", "deployment", "--namespace", scenario.namespace)
-    cluster.kubectl("rollout", "status", "deployment/web", "--namespace", scenario.namespace, "--timeout=60s")
+    cluster.kubectl("rollout", "status", "deployment/web", "--namespace", scenario.namespace, "--timeout=120s")
 
 
 def place_static_pod(scenario):

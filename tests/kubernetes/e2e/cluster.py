@@ -13,6 +13,7 @@ from e2e.expect import parse_metrics
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 WORK = pathlib.Path(os.environ.get("NODEWHY_E2E_DIR", "/var/tmp/nodewhy-e2e"))
+SLOWNESS = 2.5      # how much slower than usual the machine may be, and the emulated one on it
 AGENT_LABEL, AGENT_PORT = "app.kubernetes.io%2Fname%3Dnodewhy", 9909
 
 
@@ -63,10 +64,10 @@ def on_node(node, *command, stdin=None):
 def eventually(seconds, problems):
     """Repeats `problems` until it returns none, or time is up; returns the last ones. An API that fails is one.
 
-    Looks three times at least: on a machine that has much to do, one look can take all the time that there is, and
-    comes upon what is just happening.
+    The seconds are what it takes where nothing else runs; a slower machine has more. Looks three times at least: one look
+    can take all the time that there is, and come upon what is just happening.
     """
-    until = time.monotonic() + seconds
+    until = time.monotonic() + SLOWNESS * seconds
     for look in itertools.count(1):
         try:
             last = problems()
@@ -82,15 +83,15 @@ def last_state_of_pod(namespace, name, then):
     path = f"/api/v1/namespaces/{namespace}/pods"
     since = get_json(path)["metadata"]["resourceVersion"]
     then()
-    connection = UnixConnection("localhost", timeout=60)
+    connection = UnixConnection("localhost", timeout=120)
     try:
-        connection.request("GET", f"{path}?watch=1&resourceVersion={since}&fieldSelector=metadata.name={name}&timeoutSeconds=60")
+        connection.request("GET", f"{path}?watch=1&resourceVersion={since}&fieldSelector=metadata.name={name}&timeoutSeconds=120")
         for line in connection.getresponse():
             if (event := json.loads(line))["type"] == "DELETED":
                 return event["object"]
     finally:
         connection.close()
-    raise RuntimeError(f"{namespace}/{name} is not gone after a minute")
+    raise RuntimeError(f"{namespace}/{name} is not gone after two minutes")
 
 
 def nodes():

@@ -54,7 +54,7 @@ def variants_admitted():
 
 def take_away():
     for release in helm("list", "--short").split():
-        helm("uninstall", release, "--wait", "--timeout=120s")
+        helm("uninstall", release, "--wait", "--timeout=240s")
 
 
 def define_foreign_kinds():
@@ -63,7 +63,7 @@ def define_foreign_kinds():
     files = [argument for file in sorted(os.listdir(folder)) for argument in ("--filename", f"{folder}/{file}")]
     # Server-side: some are too large for the annotation of the other way.
     cluster.kubectl("apply", "--server-side", "--force-conflicts", *files)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", *files)
 
 
 def refused(name, command):
@@ -83,8 +83,8 @@ def profile_works(profile, nodes):
     try:
         helm("upgrade", "--install", RELEASE, variants.CHART, "--create-namespace", "--values", VALUES / "image.yaml",
              "--set", f"securityProfile={profile},policy.validatingAdmissionPolicy=true,updateStrategy.rollingUpdate.maxUnavailable=100%",
-             "--wait", "--timeout=240s")
-        tested = helm("test", RELEASE, "--timeout=120s")
+             "--wait", "--timeout=480s")
+        tested = helm("test", RELEASE, "--timeout=240s")
     except RuntimeError as error:
         return [str(error)]
     problems = [] if re.search(r"Phase:\s+Succeeded", tested) else [f"helm test: {tested}"]

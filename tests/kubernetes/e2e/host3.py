@@ -67,7 +67,7 @@ def writer_on(name, namespace):
 
 
 def put_away(name, namespace):
-    cluster.kubectl("delete", "pod", "writer", "--namespace", namespace, "--timeout=60s")
+    cluster.kubectl("delete", "pod", "writer", "--namespace", namespace, "--timeout=120s")
     on_host3(f"umount /var/lib/{name}; dmsetup remove {name}; losetup -D; rm /var/tmp/{name}.img")
 
 
@@ -224,7 +224,7 @@ def memory_runs_out():
     problems += fault.awaited(NODE, "nobody's", patience=240, findings=[
         Finding(NODE, {"pod": "bystander"}, cause="oom_node", scope="node", blame="neighbour", summary=Contains("hog")),
     ])
-    cluster.kubectl("delete", "pod", "hog", "bystander", "--namespace", NAMESPACE, "--timeout=90s")
+    cluster.kubectl("delete", "pod", "hog", "bystander", "--namespace", NAMESPACE, "--timeout=180s")
     return problems + cluster.eventually(120, lambda: not_ready())
 
 

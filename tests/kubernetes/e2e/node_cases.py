@@ -28,7 +28,7 @@ def bad_disk(scenario):
 
 
 def delete_slow(scenario):
-    cluster.kubectl("delete", "pod", "slow", "--namespace", scenario.namespace, "--wait=true", "--timeout=60s")
+    cluster.kubectl("delete", "pod", "slow", "--namespace", scenario.namespace, "--wait=true", "--timeout=120s")
 
 
 SCENARIOS = [

@@ -69,7 +69,7 @@ def not_about(node, *wanted):
 
 def over(namespace, cause):
     """The pods go, the condition ends; what was told of the node's disk is resolved."""
-    cluster.kubectl("delete", "namespace", namespace, "--timeout=90s")
+    cluster.kubectl("delete", "namespace", namespace, "--timeout=180s")
 
     def problems():
         open_ = [f for f in cluster.findings("host2") if f["cause"] in ("eviction_imminent", "disk_full") and f["state"] == "open"]
