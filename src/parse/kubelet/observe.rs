@@ -9,7 +9,8 @@ use crate::parse::klog::KlogRecord;
 /// Neither the severity nor the place in the source decides: both change between releases.
 pub fn observe(record: &KlogRecord<'_>) -> Vec<Observation> {
     let Some(said) = Said::of(record) else { return Vec::new() };
-    start::sync_error(&said).unwrap_or_else(|| single(&said).into_iter().collect())
+    let found = start::sync_error(&said).unwrap_or_else(|| single(&said).into_iter().collect());
+    found.into_iter().chain(probe::not_sent(&said)).collect()
 }
 
 fn single(said: &Said<'_, '_>) -> Option<Observation> {
@@ -52,6 +53,7 @@ fn out_of_descriptors(said: &Said<'_, '_>) -> Option<Observation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse::kubelet::Probe;
     use proptest::prelude::*;
 
     fn situations(text: &str) -> Vec<Situation> {
@@ -71,6 +73,19 @@ mod tests {
         let told = |inotify| [Situation::OutOfDescriptors { inotify }];
         assert_eq!(situations("\"http: Accept error\" err=\"accept tcp [::]:10250: accept4: too many open files\""), told(false));
         assert_eq!(situations("Failed to start cAdvisor inotify_init: too many open files"), told(true));
+    }
+
+    #[test]
+    fn a_probe_that_the_kubelet_cannot_send_is_about_the_kubelet_too() {
+        let failed =
+            |output: &str| format!("\"Probe failed\" probeType=\"Readiness\" pod=\"ns/a\" containerName=\"app\" output=\"{output}\"");
+        let probe = Situation::ProbeFailed { probe: Probe::Readiness, errored: false };
+        let unsent = r#"Get \"http://10.88.3.4:80/ready\": dial tcp 10.88.3.4:80: socket: too many open files"#;
+        assert_eq!(situations(&failed(unsent)), [probe.clone(), Situation::OutOfDescriptors { inotify: false }]);
+        assert_eq!(situations(&failed("dial tcp 10.88.3.4:80: socket: too many open files")).len(), 2);
+        // What the workload says of itself is no trouble of the kubelet.
+        assert_eq!(situations(&failed("HTTP probe failed with statuscode: 500, too many open files")), [probe.clone()]);
+        assert_eq!(situations(&failed("check: dial tcp 10.0.0.1:5432: socket: too many open files")), [probe]);
     }
 
     #[test]

@@ -27,6 +27,18 @@ fn probed(said: &Said<'_, '_>) -> Option<Observation> {
     Some(said.observation(Situation::ProbeFailed { probe, errored }))
 }
 
+/// A probe that never left the kubelet: the dialer of its own process (Go, net/dial.go) was given no socket. The output of
+/// a command in the container looks otherwise.
+pub fn not_sent(said: &Said<'_, '_>) -> Option<Observation> {
+    if !said.begins(&["Probe failed", "Probe errored"]) {
+        return None;
+    }
+    let output = said.record().text_of("output")?;
+    let dialled = output.starts_with("Get \"http") || output.starts_with("dial tcp ");
+    (dialled && output.ends_with(": socket: too many open files"))
+        .then(|| said.about(Subject::default(), Situation::OutOfDescriptors { inotify: false }))
+}
+
 /// `Liveness probe for "web-0_default(uid):app" failed (failure): …` (until 1.20).
 fn probed_old(said: &Said<'_, '_>) -> Option<Observation> {
     let (word, rest) = said.message().split_once(" probe for \"")?;
