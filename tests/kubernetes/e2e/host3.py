@@ -139,14 +139,15 @@ def kubelet_stopped():
 def kubelet_without_descriptors():
     """A kubelet that may open nothing more runs and does nothing: told while it lasts.
 
-    The kubelet cannot reach its probes' targets either, so that after a minute it ends the agent's container, which it cannot
-    start again then. What the agent printed before is on the node all the same; nothing is asked of its pod before the kubelet works again.
+    After a minute, and now and then after seconds, it ends the agent's container, which it cannot start again then. What the agent
+    printed before is on the node all the same; if it could not, it tells when it runs again. Nothing is asked of its pod before
+    the kubelet works again.
     """
     words = "it has no file descriptor left"
     before = times_printed(words)
     descriptors_of_kubelet(10)
     try:
-        problems = cluster.eventually(fault.PATIENCE, lambda: [] if times_printed(words) > before else ["the agent does not tell of it"])
+        problems = cluster.eventually(fault.PATIENCE, lambda: [] if times_printed(words) > before or not agent_runs() else ["the agent does not tell of it"])
     finally:
         descriptors_of_kubelet(1000000)
     problems += cluster.eventually(120, lambda: not_ready() + agent_not_ready())
@@ -165,6 +166,11 @@ def descriptors_of_kubelet(most):
 def times_printed(words):
     """How many times the agent of host3 has printed a finding with these words, by its containers' logs on the machine itself."""
     return int(on_host3(f"cat /var/log/pods/*/nodewhy/*.log | grep -cF '{words}' || true"))
+
+
+def agent_runs():
+    """Asked on the machine: a kubelet that can do nothing shows what was."""
+    return int(on_host3("cat /proc/[0-9]*/comm 2>/dev/null | grep -cx nodewhy || true")) > 0
 
 
 def agent_not_ready():
