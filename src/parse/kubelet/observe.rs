@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(situations(&failed(unsent)), [probe.clone(), Situation::OutOfDescriptors { inotify: false }]);
         assert_eq!(situations(&failed("dial tcp 10.88.3.4:80: socket: too many open files")).len(), 2);
         // What the workload says of itself is no trouble of the kubelet.
-        assert_eq!(situations(&failed("HTTP probe failed with statuscode: 500, too many open files")), [probe.clone()]);
+        assert_eq!(situations(&failed("HTTP probe failed with statuscode: 500, too many open files")), std::slice::from_ref(&probe));
         assert_eq!(situations(&failed("check: dial tcp 10.0.0.1:5432: socket: too many open files")), [probe]);
     }
 
