@@ -73,8 +73,8 @@ pub fn spawn(dir: &Path, outlet: Outlet, stop: Stop) -> io::Result<(Listing, thr
 pub struct Listing(mpsc::Receiver<()>);
 
 impl Listing {
-    /// Waits until the pods that are there have been told, but no longer than a moment. What is read after it is told of
-    /// pods that are known, where another kubelet on the same kernel has pods of its own.
+    /// Waits until the pods that are there have been told, but no longer than a moment. What the kernel's log tells after
+    /// that can be held against them: a pod that nobody names is another kubelet's on the same kernel.
     pub fn wait(&self) {
         // The other end is dropped when the directory has been read; nothing is ever sent.
         let _ = self.0.recv_timeout(LISTING);

@@ -43,7 +43,7 @@ pub(super) fn check(directory: &Path) -> Result<(), Failure> {
 }
 
 /// The files of a directory that may be read, and their sizes on disk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Files(BTreeMap<FileId, u64>);
 
 /// A file, whatever it is called: a rotation renames the one that was written to.

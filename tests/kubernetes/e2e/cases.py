@@ -9,7 +9,6 @@ The longest wait is for the third restart, 35 s: 0, 10 and 20 s of back-off and 
 host3 is emulated and may need three times that when the machine is busy.
 """
 import dataclasses
-import time
 import typing
 
 from e2e import cluster
